@@ -1,0 +1,69 @@
+// arena/arena.hpp: one shared memory with its allocator, its participants and its critical section.
+//
+// Promise: process-safe and robust. Whoever enters the section after a death inside it first mends the books
+// (Heap::rebuild), so that every method of Heap and Registry sees them sound.
+//
+// `System` is what an arena asks of the machine it lives on:
+//     bool back(Offset, bytes)      promise the pages of a range;  void unback(Offset, bytes)  give them back
+//     bool alive(pid, start_time), bool boot_alive(pid, low bits of start_time), bool pending(process record)
+#pragma once
+
+#include <cstdint>
+#include <cstdlib>
+
+#include "heap.hpp"
+#include "layout.hpp"
+#include "registry.hpp"
+
+namespace treadle::arena {
+
+template <class World, class System>
+class Arena {
+public:
+    using HeapT = Heap<World, System>;
+    using RegistryT = Registry<World, System>;
+    using BlockT = Block<World>;
+
+    Arena(char* base, System& system) noexcept : heap(base, system), registry(heap, system), system_(system) {}
+
+    // Makes an arena of zeroed memory. False: not even its header could be backed.
+    bool format(std::uint64_t limit_bytes, const std::uint64_t (&identity)[2], std::uint64_t pid_namespace,
+                std::int32_t creator_pid, std::uint64_t creator_start, std::int32_t creator_fd) noexcept {
+        if (!system_.back(0, kUnit)) return false;
+        Header<World>& h = header();
+        h.version = kLayoutVersion;
+        h.header_bytes = sizeof(Header<World>);
+        h.identity[0] = identity[0];
+        h.identity[1] = identity[1];
+        h.pid_namespace = pid_namespace;
+        h.creator_pid = creator_pid;
+        h.creator_start = creator_start;
+        h.creator_fd = creator_fd;
+        h.top.store(kFirstUnit, std::memory_order_relaxed);
+        set_limit(limit_bytes);
+        h.magic.store(kMagic, std::memory_order_release);
+        return true;
+    }
+
+    Header<World>& header() const noexcept { return heap.header(); }
+    bool recognised() const noexcept { return header().magic.load(std::memory_order_acquire) == kMagic; }
+    void set_limit(std::uint64_t bytes) noexcept { header().limit_units.store(bytes / kUnit, std::memory_order_relaxed); }
+
+    // done or blocked; after done, leave().
+    template <class Who>
+    word::Result enter(Who& who, word::Wait& wait) noexcept {
+        const word::Result entered = header().mutex.attempt_enter(who, wait);
+        if (entered == word::Result::blocked) return entered;
+        if (entered == word::Result::owner_died) heap.rebuild([this](HeapT&) { registry.count_references(); });
+        return word::Result::done;
+    }
+    void leave() noexcept { header().mutex.release(); }
+
+    HeapT heap;
+    RegistryT registry;
+
+private:
+    System& system_;
+};
+
+}  // namespace treadle::arena

@@ -1,0 +1,392 @@
+// arena/mapping.hpp: this process in an arena: its mapping of the memory, its record, its threads' tokens, and what fork
+// does to all of that. The only file of the arena that knows real processes and threads.
+//
+// Promise: thread-safe. A child of fork is a participant of its own, with references of its own to everything the parent
+// referred to at that instant; that holds from the fork on, without the child's help, and ends if the child is killed
+// before it runs (ProcessState::pending).
+//
+// A process may be in several arenas: its own tree's, and those it was given handles from. They are kept in one order
+// (that of their identities) in every process, which is the order in which fork enters their sections.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <pthread.h>
+
+#include "../platform/clock.hpp"
+#include "../platform/memory.hpp"
+#include "../platform/process.hpp"
+#include "../platform/world.hpp"
+#include "arena.hpp"
+#include "handles.hpp"
+
+namespace treadle::arena {
+
+using SharedWorld = platform::SharedWorld;
+
+class RealSystem {
+public:
+    explicit RealSystem(int fd) noexcept : fd(fd), file_(platform::file_identity(fd)) { refresh(); }
+
+    bool back(Offset at, std::uint64_t bytes) noexcept { return has_file() && platform::back_range(fd, at, bytes); }
+    void unback(Offset at, std::uint64_t bytes) noexcept {
+        if (has_file()) platform::release_range(fd, at, bytes);
+    }
+    // A program may have closed all descriptors, and opened a file of its own under this number: that is not to be touched.
+    bool has_file() const noexcept { return platform::file_identity(fd) == file_; }
+    bool alive(std::int32_t other, std::uint64_t start) const noexcept {
+        return other == pid ? start == start_time : platform::process_alive(other, start);
+    }
+    bool boot_alive(std::int32_t other, std::uint64_t start_low) const noexcept {
+        const platform::ProcessStat stat = platform::read_process_stat(other);
+        return platform::is_running(stat) && (stat.start_time & 0x3ffff) == start_low;
+    }
+    bool pending(std::uint32_t index) const noexcept { return !has_file() || platform::byte_locked(fd, kCapacity + index); }
+
+    void refresh() noexcept {
+        pid = platform::current_pid();
+        start_time = platform::read_process_stat(pid).start_time;
+    }
+
+    int fd;
+    std::int32_t pid = 0;
+    std::uint64_t start_time = 0;
+
+private:
+    platform::FileIdentity file_;
+};
+
+using SharedArena = Arena<SharedWorld, RealSystem>;
+using SharedBlock = Block<SharedWorld>;
+using SharedHandles = Handles<SharedWorld, RealSystem>;
+
+enum class AttachError : int { none, system, not_an_arena, other_version, other_namespace, full };
+
+// Does the file begin as the arena of that identity does? Read, not mapped: it may be anything.
+inline bool has_identity(int fd, const std::uint64_t (&identity)[2]) noexcept {
+    alignas(Header<SharedWorld>) char start[offsetof(Header<SharedWorld>, identity) + sizeof identity];
+    if (!platform::read_start(fd, start, sizeof start)) return false;
+    return std::memcmp(start + offsetof(Header<SharedWorld>, identity), identity, sizeof identity) == 0;
+}
+
+class Mapping;
+
+// The calling thread in the arena it used last; the others are in the list.
+struct ThreadTokens {
+    Mapping* mapping;
+    word::Token token;
+    ThreadTokens* next;
+};
+inline constinit thread_local Mapping* tls_mapping = nullptr;
+inline constinit thread_local word::Token tls_token = word::kNobody;
+inline constinit thread_local ThreadTokens* tls_others = nullptr;
+
+class Mapping {
+public:
+    // A new arena with this process as its first; null: no memory.
+    static Mapping* create(std::uint64_t limit_bytes) noexcept {
+        const int fd = platform::create_memory_file("treadle");
+        if (fd < 0) return nullptr;
+        void* base = platform::resize_file(fd, kCapacity) ? platform::map_shared(fd, kCapacity) : nullptr;
+        Mapping* mapping = base == nullptr ? nullptr : place(fd, base);
+        std::uint64_t identity[2];
+        AttachError error;
+        if (mapping != nullptr && platform::fill_random(identity, sizeof identity) &&
+            mapping->arena.format(limit_bytes, identity, platform::pid_namespace(), mapping->system.pid,
+                                  mapping->system.start_time, fd) &&
+            mapping->join(error))
+            return mapping;
+        discard(mapping, base, fd);
+        return nullptr;
+    }
+
+    // Joins the arena that the file holds; takes the descriptor. Null: see `error`.
+    static Mapping* attach(int fd, AttachError& error) noexcept {
+        error = AttachError::system;
+        void* base = nullptr;
+        Mapping* mapping = nullptr;
+        if (platform::file_size(fd) != kCapacity) {
+            error = AttachError::not_an_arena;
+        } else if ((base = platform::map_shared(fd, kCapacity)) != nullptr &&
+                   (mapping = place(fd, base)) != nullptr) {
+            const Header<SharedWorld>& h = mapping->arena.header();
+            if (!mapping->arena.recognised()) error = AttachError::not_an_arena;
+            else if (h.version != kLayoutVersion || h.header_bytes != sizeof h) error = AttachError::other_version;
+            else if (h.pid_namespace != platform::pid_namespace()) error = AttachError::other_namespace;
+            else if (mapping->join(error)) return mapping;
+        }
+        discard(mapping, base, fd);
+        return nullptr;
+    }
+
+    static Mapping* find(const std::uint64_t (&identity)[2]) noexcept {
+        for (Mapping* m = first(); m != nullptr; m = m->next())
+            if (std::memcmp(m->arena.header().identity, identity, sizeof identity) == 0) return m;
+        return nullptr;
+    }
+    // The list only grows, under its mutex, and is read without.
+    static Mapping* first() noexcept { return first_.load(std::memory_order_acquire); }  // SYNC join→find: the mapping
+    Mapping* next() const noexcept { return next_.load(std::memory_order_acquire); }
+
+    // The calling thread's token, or kNobody: then register_thread().
+    word::Token token() noexcept {
+        if (tls_mapping == this) [[likely]]
+            return tls_token;
+        return find_token();
+    }
+
+    // The calling thread's token, or what its process goes by as long as it has none.
+    word::Token caller_token() noexcept {
+        const word::Token mine = token();
+        return mine != word::kNobody ? mine : boot_token(system.pid, system.start_time);
+    }
+
+    // kNobody: the arena's limit.
+    word::Token register_thread(const char* name) noexcept {
+        auto* entry = static_cast<ThreadTokens*>(std::malloc(sizeof(ThreadTokens)));
+        if (entry == nullptr) return word::kNobody;
+        insist([&](auto& who, word::Wait& wait) {
+            if (arena.enter(who, wait) == word::Result::blocked) return word::Result::blocked;
+            entry->token = word::kNobody;
+            if (own_count_ != own_room_ || grow_own()) {
+                const std::uint32_t former = idle_participant();
+                entry->token = arena.registry.add_participant(process, former, system.pid, platform::current_tid(), name);
+                if (entry->token != word::kNobody && former == kNoRecord) own_[own_count_++] = token_index(entry->token);
+            }
+            arena.leave();
+            return word::Result::done;
+        });
+        if (entry->token == word::kNobody) {
+            std::free(entry);
+            return word::kNobody;
+        }
+        entry->mapping = this;
+        entry->next = tls_others;
+        tls_others = entry;
+        pthread_setspecific(thread_end_key_, entry);
+        tls_mapping = this;
+        tls_token = entry->token;
+        word::Token none = word::kNobody;
+        home_.compare_exchange_strong(none, entry->token, std::memory_order_relaxed);
+        return tls_token;
+    }
+
+    // One token for all of this process: what it holds as a process goes by it. A thread has registered before.
+    word::Token home_token() const noexcept { return home_.load(std::memory_order_relaxed); }
+
+    // Is this process's record good for anything? False in a child whose fork found no memory for one.
+    bool member() const noexcept { return process != kNoRecord; }
+
+    // A caller (word/attempt.hpp) for whom a token is alive while its process is ...
+    struct Caller {
+        word::Token token;
+        bool look;
+        Mapping* mapping;
+        bool alive(word::Token other) const noexcept { return mapping->arena.registry.alive(other); }
+    };
+    // ... or, for locks that only their owner can release, while its thread is.
+    struct ThreadCaller {
+        word::Token token;
+        bool look;
+        Mapping* mapping;
+        bool alive(word::Token other) const noexcept { return mapping->arena.registry.thread_alive(other); }
+    };
+
+    // Attempts until it is not blocked any more: for the short sections, where nobody waits for long.
+    template <class Attempt>
+    word::Result insist(Attempt&& attempt) noexcept {
+        Caller who{caller_token(), false, this};
+        word::Wait wait;
+        for (std::int64_t slice = 1'000'000;;) {
+            const word::Result result = attempt(who, wait);
+            if (result != word::Result::blocked) return result;
+            who.look = SharedWorld::wait(wait.word, wait.expected, slice, wait.bits) == platform::FutexWait::timeout;
+            if (slice < 16'000'000) slice *= 2;
+        }
+    }
+
+    // Removes dead processes; returns how many. Cheap when there are none but for one look at each.
+    std::uint32_t sweep() noexcept {
+        std::uint32_t removed = 0;
+        for (std::uint32_t dead = 0; (dead = arena.registry.find_dead(process, dead)) != kNoRecord; ++dead, ++removed)
+            insist([&](auto& who, word::Wait& wait) {
+                if (arena.enter(who, wait) == word::Result::blocked) return word::Result::blocked;
+                arena.registry.remove_if_dead(dead);
+                arena.leave();
+                return word::Result::done;
+            });
+        return removed;
+    }
+
+    // At most once a second, by whichever process comes first: called where objects are made, and before a fork.
+    void sweep_now_and_then() noexcept {
+        auto& swept_at = arena.header().swept_at;
+        const std::int64_t now = platform::now_coarse();
+        std::int64_t last = swept_at.load(std::memory_order_relaxed);
+        if (now - last < 1'000'000'000) [[likely]]
+            return;
+        if (swept_at.compare_exchange_strong(last, now, std::memory_order_relaxed)) sweep();
+    }
+
+    RealSystem system;
+    SharedArena arena;
+    SharedHandles handles;
+    std::uint32_t process = kNoRecord;
+    char* const base;
+
+    // Installs the fork handlers and the end-of-thread hook; once a process.
+    static void install() noexcept {
+        pthread_key_create(&thread_end_key_, end_of_thread);
+        pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+    }
+
+private:
+    Mapping(int fd, char* base) noexcept : system(fd), arena(base, system), base(base) {}
+    ~Mapping() = default;
+
+    // malloc, not new: the core is linked without the C++ library.
+    static Mapping* place(int fd, void* base) noexcept {
+        void* memory = std::malloc(sizeof(Mapping));
+        return memory == nullptr ? nullptr : new (memory) Mapping(fd, static_cast<char*>(base));
+    }
+    static void discard(Mapping* mapping, void* base, int fd) noexcept {
+        if (mapping != nullptr) {
+            mapping->~Mapping();
+            std::free(mapping);
+        }
+        if (base != nullptr) platform::unmap(base, kCapacity);
+        platform::close_file(fd);
+    }
+
+    bool join(AttachError& error) noexcept {
+        error = AttachError::full;
+        sweep();
+        insist([&](auto& who, word::Wait& wait) {
+            if (arena.enter(who, wait) == word::Result::blocked) return word::Result::blocked;
+            process = arena.registry.add_process(ProcessState::live, system.pid, system.start_time, system.fd);
+            arena.leave();
+            return word::Result::done;
+        });
+        if (!member()) return false;
+        pthread_mutex_lock(&list_mutex_);
+        std::atomic<Mapping*>* place = &first_;
+        Mapping* after = place->load(std::memory_order_relaxed);
+        while (after != nullptr &&
+               std::memcmp(after->arena.header().identity, arena.header().identity, sizeof(std::uint64_t) * 2) < 0) {
+            place = &after->next_;
+            after = place->load(std::memory_order_relaxed);
+        }
+        next_.store(after, std::memory_order_relaxed);
+        place->store(this, std::memory_order_release);  // SYNC join→find
+        pthread_mutex_unlock(&list_mutex_);
+        error = AttachError::none;
+        return true;
+    }
+
+    [[gnu::noinline]] word::Token find_token() noexcept {
+        for (ThreadTokens* t = tls_others; t != nullptr; t = t->next) {
+            if (t->mapping != this) continue;
+            tls_mapping = this;
+            return tls_token = t->token;
+        }
+        return word::kNobody;
+    }
+
+    std::uint32_t idle_participant() const noexcept {
+        for (std::uint32_t i = 0; i < own_count_; ++i)
+            if (arena.registry.idle(own_[i])) return own_[i];
+        return kNoRecord;
+    }
+    bool grow_own() noexcept {
+        const std::uint32_t room = own_room_ == 0 ? 16 : own_room_ * 2;
+        auto* larger = static_cast<std::uint32_t*>(std::realloc(own_, room * sizeof *own_));
+        if (larger == nullptr) return false;
+        own_ = larger;
+        own_room_ = room;
+        return true;
+    }
+
+    static void end_of_thread(void*) noexcept {
+        tls_mapping = nullptr;
+        while (ThreadTokens* t = tls_others) {
+            tls_others = t->next;
+            t->mapping->arena.registry.end_thread(t->token);
+            std::free(t);
+        }
+    }
+
+    static void before_fork() noexcept {
+        pthread_mutex_lock(&list_mutex_);
+        for (Mapping* m = first(); m != nullptr; m = m->next()) {
+            if (m->member()) m->sweep_now_and_then();
+            m->enter();
+            if (m->expect_child()) continue;
+            // The dead may still hold what is missing.
+            m->arena.leave();
+            if (m->member()) m->sweep();
+            m->enter();
+            m->expect_child();
+        }
+    }
+    void enter() noexcept {
+        insist([this](auto& who, word::Wait& wait) { return arena.enter(who, wait); });
+    }
+    bool expect_child() noexcept {
+        child_ = kNoRecord;
+        child_lock_ = -1;
+        if (!member() || !system.has_file()) return false;
+        child_ = arena.registry.add_process(ProcessState::pending, system.pid, system.start_time, system.fd);
+        if (child_ == kNoRecord) return false;
+        child_lock_ = platform::lock_byte(system.fd, kCapacity + child_);
+        if (child_lock_ >= 0 && arena.registry.copy_references(process, child_)) return true;
+        arena.registry.remove_process(child_);
+        child_ = kNoRecord;
+        if (child_lock_ >= 0) platform::close_file(child_lock_);
+        return false;
+    }
+    static void after_fork_in_parent() noexcept {
+        for (Mapping* m = first(); m != nullptr; m = m->next()) {
+            m->arena.leave();
+            if (m->child_ != kNoRecord) platform::close_file(m->child_lock_);
+        }
+        pthread_mutex_unlock(&list_mutex_);
+    }
+    static void after_fork_in_child() noexcept {
+        tls_mapping = nullptr;
+        while (ThreadTokens* t = tls_others) {
+            tls_others = t->next;
+            std::free(t);
+        }
+        for (Mapping* m = first(); m != nullptr; m = m->next()) {
+            m->process = m->child_;
+            m->own_count_ = 0;
+            m->home_.store(word::kNobody, std::memory_order_relaxed);
+            m->handles.forget_chunks();
+            m->system.refresh();
+            if (!m->member()) continue;
+            auto* record = m->arena.registry.process(m->process);
+            record->pid.store(m->system.pid, std::memory_order_relaxed);
+            record->start_time.store(m->system.start_time, std::memory_order_relaxed);
+            record->state.store(static_cast<std::uint32_t>(ProcessState::live), std::memory_order_release);
+            platform::close_file(m->child_lock_);
+        }
+        pthread_mutex_init(&list_mutex_, nullptr);
+    }
+
+    inline static constinit std::atomic<Mapping*> first_{nullptr};
+    inline static pthread_mutex_t list_mutex_ = PTHREAD_MUTEX_INITIALIZER;
+    inline static pthread_key_t thread_end_key_ = 0;
+
+    std::atomic<Mapping*> next_{nullptr};
+    std::atomic<word::Token> home_{word::kNobody};
+    std::uint32_t child_ = kNoRecord;  // between before_fork and after_fork
+    int child_lock_ = -1;
+    std::uint32_t* own_ = nullptr;  // participants that belong to this process
+    std::uint32_t own_count_ = 0, own_room_ = 0;
+};
+
+}  // namespace treadle::arena

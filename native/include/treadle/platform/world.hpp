@@ -1,0 +1,49 @@
+// platform/world.hpp: the worlds that native types run in.
+//
+// Every native type is a template on a World, which brings its atomics, its futex and its pause. The two real worlds
+// differ in the scope of their futexes alone; a third, of model atomics, lives with the tests and runs the same code
+// under systematic schedules.
+#pragma once
+
+#include <atomic>
+
+#include "clock.hpp"
+#include "futex.hpp"
+
+namespace treadle::platform {
+
+inline void cpu_pause() noexcept {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield" ::: "memory");
+#endif
+}
+
+template <FutexScope scope>
+struct RealWorld {
+    template <class T>
+    using Atom = std::atomic<T>;
+
+    static constexpr std::uint32_t kAllBits = ~std::uint32_t{0};
+    static constexpr int kSpins = 60;  // pauses: about the length of one internal critical section
+
+    static void wake(const void* word, int count, std::uint32_t bits = kAllBits) noexcept {
+        futex_wake(word, count, bits, scope);
+    }
+    static FutexWait wait(const void* word, std::uint32_t expected, std::int64_t nanoseconds,
+                          std::uint32_t bits = kAllBits) noexcept {
+        return futex_wait(word, expected, nanoseconds, bits, scope);
+    }
+    static void pause() noexcept { cpu_pause(); }
+    static std::int64_t now_coarse() noexcept { return platform::now_coarse(); }
+};
+
+using SharedWorld = RealWorld<FutexScope::shared>;
+using PrivateWorld = RealWorld<FutexScope::process>;
+
+// Shared memory holds these atoms: no hidden locks, no padding.
+static_assert(std::atomic<std::uint64_t>::is_always_lock_free && sizeof(std::atomic<std::uint64_t>) == 8);
+static_assert(std::atomic<std::uint32_t>::is_always_lock_free && sizeof(std::atomic<std::uint32_t>) == 4);
+
+}  // namespace treadle::platform

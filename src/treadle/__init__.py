@@ -1,0 +1,109 @@
+"""One set of concurrency primitives for threads, processes and asyncio tasks.
+
+Locks, semaphores, events, conditions, barriers and queues, whose handles can be sent to any process
+of the same tree, and which stay usable when a process that uses them is killed.
+
+>>> import multiprocessing, treadle
+>>> queue = treadle.Queue()
+>>> process = multiprocessing.Process(target=queue.put, args=(("hello", 42),))
+>>> process.start()
+>>> queue.get()
+('hello', 42)
+>>> process.join()
+"""
+
+import sys
+
+if sys.version_info < (3, 11):  # noqa: UP036  pip refuses it too, a copied folder does not
+    raise ImportError(f"treadle needs Python 3.11 or later; this is {sys.version.split()[0]}")
+if sys.platform != "linux":
+    raise ImportError(f"treadle runs on Linux only; this is {sys.platform}")
+
+from treadle._core import Lease, Queue, arena_statistics, import_lazily, set_arena_limit, sweep
+from treadle._errors import (
+    ArenaFullError,
+    Empty,
+    Full,
+    HandleError,
+    ItemError,
+    OwnerDiedError,
+    OwnerDiedWarning,
+    ShutDown,
+    TreadleError,
+)
+from treadle._sync import (
+    Barrier,
+    BoundedSemaphore,
+    BrokenBarrierError,
+    Condition,
+    Event,
+    Lock,
+    RLock,
+    Semaphore,
+)
+
+TYPE_CHECKING = False  # type checkers know the name
+if TYPE_CHECKING:
+    from treadle._records import (
+        ArenaStatistics,
+        BarrierStatistics,
+        ConditionStatistics,
+        EventStatistics,
+        Holder,
+        LockStatistics,
+        QueueStatistics,
+        SemaphoreStatistics,
+    )
+
+__all__ = [
+    "ArenaFullError",
+    "ArenaStatistics",
+    "Barrier",
+    "BarrierStatistics",
+    "BoundedSemaphore",
+    "BrokenBarrierError",
+    "Condition",
+    "ConditionStatistics",
+    "Empty",
+    "Event",
+    "EventStatistics",
+    "Full",
+    "HandleError",
+    "Holder",
+    "ItemError",
+    "Lease",
+    "Lock",
+    "LockStatistics",
+    "OwnerDiedError",
+    "OwnerDiedWarning",
+    "Queue",
+    "QueueStatistics",
+    "RLock",
+    "Semaphore",
+    "SemaphoreStatistics",
+    "ShutDown",
+    "TreadleError",
+    "arena_statistics",
+    "set_arena_limit",
+    "sweep",
+]
+
+__version__: str
+
+if not TYPE_CHECKING:  # which would take any name for a public one
+
+    def __getattr__(name):
+        # What would more than double the time of the import is looked up when it is asked for.
+        if name == "__version__":
+            from importlib.metadata import version
+
+            found = version("treadle")
+        elif name == "Holder" or (name in __all__ and name.endswith("Statistics")):
+            found = getattr(import_lazily("treadle._records"), name)
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = found
+        return found
+
+    def __dir__():
+        return sorted({*globals(), *__all__})

@@ -1,0 +1,20 @@
+# cython: language_level=3, binding=False, freethreading_compatible=True, autotestdict=False
+# cython: embedsignature=True, embedsignature.format=clinic, auto_pickle=False
+# distutils: language = c++
+"""The native core: thin, typed skins over the state machines of native/include/treadle.
+
+One module, in parts: the parts share the process's one view of its arenas and threads.
+"""
+
+include "native.pxi"
+include "runtime.pxi"
+include "locks.pxi"
+include "semaphores.pxi"
+include "events.pxi"
+include "conditions.pxi"
+include "barriers.pxi"
+include "views.pxi"
+include "codec.pxi"
+include "queues.pxi"
+
+_install()

@@ -1,0 +1,187 @@
+// await.hpp: the one parking loop. Attempt; spin where that helps; let go of the interpreter and park for a bounded time;
+// attempt again. Signals are handled between parks.
+#pragma once
+
+#include <Python.h>
+
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+
+#include "treadle/arena/mapping.hpp"
+#include "treadle/platform/clock.hpp"
+#include "treadle/platform/threads.hpp"
+#include "treadle/platform/world.hpp"
+#include "treadle/word/attempt.hpp"
+
+namespace treadle::core {
+
+using arena::Mapping;
+using platform::FutexWait;
+using word::Result;
+using word::Token;
+using word::Wait;
+
+inline constexpr std::int64_t kForever = INT64_MAX;
+
+// How an await ended, beside what the machine itself said.
+inline constexpr int kTimeout = 100;
+inline constexpr int kInterrupted = -1;  // a Python exception is set
+
+// A caller among the threads of one process: who is not of this process any more (a fork) is dead; asking is cheap.
+struct PrivateCaller {
+    Token token;
+    bool look = true;
+    bool alive(Token other) const noexcept { return platform::private_token_alive(other); }
+};
+
+// What the inspector can see of a parked thread.
+class WaitingNote {
+public:
+    WaitingNote(Mapping* mapping, Token token, std::uint64_t object) noexcept {
+        if (mapping == nullptr) return;
+        record_ = mapping->arena.registry.participant_of(token);
+        if (record_ == nullptr) return;
+        write_where();
+        record_->waiting_since.store(platform::now(), std::memory_order_relaxed);
+        record_->waiting_on.store(object, std::memory_order_release);
+    }
+    ~WaitingNote() {
+        if (record_ != nullptr) record_->waiting_on.store(0, std::memory_order_release);
+    }
+    WaitingNote(const WaitingNote&) = delete;
+    WaitingNote& operator=(const WaitingNote&) = delete;
+
+private:
+    void write_where() noexcept {
+        PyFrameObject* frame = PyEval_GetFrame();
+        if (frame == nullptr) return;
+        PyCodeObject* code = PyFrame_GetCode(frame);
+        Py_ssize_t length = 0;
+        const char* file = PyUnicode_AsUTF8AndSize(code->co_filename, &length);
+        if (file == nullptr) {
+            PyErr_Clear();
+        } else {
+            const char* base = std::strrchr(file, '/');
+            std::snprintf(record_->where, sizeof record_->where, "%.32s:%d", base == nullptr ? file : base + 1,
+                          PyFrame_GetLineNumber(frame));
+        }
+        Py_DECREF(code);
+    }
+
+    arena::ParticipantRecord<arena::SharedWorld>* record_ = nullptr;
+};
+
+inline bool spinning_helps() noexcept {
+    static int cores = 0;
+    if (cores == 0) cores = platform::granted_cores();
+    return cores > 1;
+}
+
+// Two phases of spinning before the first park. With the interpreter held: a microsecond, for what is over at once.
+// Without it: about as long as a park and a wake across cores take, after which parking is the cheaper choice.
+inline constexpr int kSpinsHeld = 20;
+inline constexpr int kSpinsFree = 400;
+
+inline constexpr std::int64_t kFirstSlice = 4'000'000, kLongestSlice = 128'000'000, kSectionSlice = 2'000'000;
+inline constexpr std::int64_t kSignalsEvery = 100'000'000;  // a signal may have been delivered to another thread
+
+// Attempts until the machine says something else than `blocked`, or than `waiting` (its word for "not yet": empty,
+// full; pass blocked if it has none). `timeout` in ns: 0 never waits but for sections, kForever. Returns the machine's
+// word, kTimeout, or kInterrupted. Holds the interpreter on entry and return.
+template <class World, class Who, class Attempt>
+int await(Who who, Attempt attempt, Result waiting, std::int64_t timeout, Mapping* mapping, std::uint64_t object) noexcept {
+    const auto goes_on = [waiting](Result r) { return r == Result::blocked || r == waiting; };
+    Wait wait;
+    wait.announce = false;
+    Result result = attempt(who, wait);
+    if (!goes_on(result)) return static_cast<int>(result);
+    if (timeout == 0) {
+        who.look = true;  // whoever polls never parks, and so would never learn of a death
+        for (;;) {
+            result = attempt(who, wait);
+            // An internal section in the way says nothing about the object.
+            if (result != Result::blocked || !wait.section) break;
+            PyThreadState* state = PyEval_SaveThread();
+            platform::yield_core();
+            PyEval_RestoreThread(state);
+        }
+        return goes_on(result) ? kTimeout : static_cast<int>(result);
+    }
+
+    const bool always_look = who.look;
+    const int spins = spinning_helps() ? kSpinsHeld : 0;
+    for (int i = 0; i < spins; ++i) {
+        World::pause();
+        result = attempt(who, wait);
+        if (!goes_on(result)) return static_cast<int>(result);
+    }
+    const std::int64_t began = platform::now();
+    const std::int64_t deadline = timeout >= kForever - began ? kForever : began + timeout;
+    WaitingNote note(mapping, who.token, object);
+    PyThreadState* state = PyEval_SaveThread();
+    for (int i = 0; spins != 0 && i < kSpinsFree && goes_on(result); ++i) {
+        for (int pause = 0; pause < 4; ++pause) World::pause();
+        result = attempt(who, wait);
+    }
+    wait.announce = true;
+    std::int64_t slice = kFirstSlice, checked = began;
+    bool interrupted = false, expired = false;
+    while (goes_on(result)) {
+        result = attempt(who, wait);
+        if (!goes_on(result)) break;
+        const bool section = result == Result::blocked && wait.section;
+        if (expired && !section) break;
+        const std::int64_t now = platform::now();
+        // Signals are handled just after an attempt has failed, so that no wake-up is thrown away with the wait.
+        if (interrupted || now - checked > kSignalsEvery) {
+            PyEval_RestoreThread(state);
+            if (PyErr_CheckSignals() != 0) return kInterrupted;
+            state = PyEval_SaveThread();
+            checked = now;
+        }
+        std::int64_t bound = section ? kSectionSlice : slice;
+        if (!section && deadline != kForever && deadline - now < bound) {
+            bound = deadline - now;
+            if (bound <= 0) {
+                expired = who.look = true;  // one last attempt, with open eyes
+                continue;
+            }
+        }
+        const FutexWait woken = World::wait(wait.word, wait.expected, bound, wait.bits);
+        who.look = always_look || woken == FutexWait::timeout;
+        interrupted = woken == FutexWait::interrupted;
+        if (woken == FutexWait::timeout && slice < kLongestSlice) slice *= 2;
+    }
+    PyEval_RestoreThread(state);
+    return goes_on(result) ? kTimeout : static_cast<int>(result);
+}
+
+// Attempts a short section that nobody holds for long: it is not interrupted, since what it does must be done.
+template <class Attempt>
+Result briefly(Mapping* mapping, Token token, Attempt attempt) noexcept {
+    Mapping::Caller who{token, false, mapping};
+    Wait wait;
+    const Result result = attempt(who, wait);
+    if (result != Result::blocked) return result;
+    PyThreadState* state = PyEval_SaveThread();
+    const Result settled = mapping->insist(attempt);
+    PyEval_RestoreThread(state);
+    return settled;
+}
+template <class Attempt>
+Result briefly_private(Attempt attempt) noexcept {
+    PrivateCaller who{platform::private_token()};
+    Wait wait;
+    Result result = attempt(who, wait);
+    if (result != Result::blocked) return result;
+    PyThreadState* state = PyEval_SaveThread();
+    do {
+        platform::PrivateWorld::wait(wait.word, wait.expected, kSectionSlice, wait.bits);
+        result = attempt(who, wait);
+    } while (result == Result::blocked);
+    PyEval_RestoreThread(state);
+    return result;
+}
+
+}  // namespace treadle::core

@@ -1,0 +1,73 @@
+// bodies.hpp: what each object consists of behind its header in the arena, or inside a private Python object.
+//
+// The same for both storages; only the futex's scope differs, which no layout shows.
+#pragma once
+
+#include <cstdint>
+
+#include "treadle/arena/layout.hpp"
+#include "treadle/platform/world.hpp"
+#include "treadle/word/barrier.hpp"
+#include "treadle/word/condition.hpp"
+#include "treadle/word/event.hpp"
+#include "treadle/word/mutex.hpp"
+#include "treadle/word/permits.hpp"
+#include "treadle/word/semaphore.hpp"
+
+namespace treadle::core {
+
+using platform::PrivateWorld;
+using platform::SharedWorld;
+using word::Token;
+
+// Who holds a lock, beside its word: written by the owner after it acquired, for reports only.
+template <class World>
+struct LockBody {
+    word::Mutex<World> mutex;
+    std::uint64_t holder;        // pid << 32 | thread id
+    std::int64_t since;          // CLOCK_MONOTONIC_COARSE, ns
+    std::uint32_t recursion;     // RLock: acquisitions beyond the first; the owner's
+    char label[36];
+};
+static_assert(arena::kBlockHeader + sizeof(LockBody<SharedWorld>) == arena::kLockSlot);
+
+template <class World>
+struct SemaphoreBody {
+    word::Semaphore<World> semaphore;
+    std::uint32_t bound;    // no more permits than this; Semaphore::kMax: unbounded
+    std::uint32_t initial;
+    char label[52];
+};
+
+template <class World>
+struct EventBody {
+    word::Event<World> event;
+    char label[52];
+};
+
+inline constexpr std::uint32_t kFirstPermitCells = 6;
+template <class World>
+struct PermitsBody {
+    word::Permits<World> permits;
+    std::uint32_t bound;
+    std::uint32_t initial;
+    char label[56];
+    word::PermitCell table[1 + kFirstPermitCells];
+};
+
+inline constexpr std::uint32_t kFirstWaiters = 16;
+template <class World>
+struct ConditionBody {
+    word::Condition<World> condition;
+    char label[56];
+    Token table[1 + kFirstWaiters];
+};
+
+template <class World>
+struct BarrierBody {
+    word::Barrier<World> barrier;
+    char label[56];
+    word::BarrierCell cells[1];  // as many as there are parties
+};
+
+}  // namespace treadle::core

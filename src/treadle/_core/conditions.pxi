@@ -1,0 +1,96 @@
+# conditions.pxi: the waiters of a condition variable. The lock that goes with them is treadle._sync.Condition's affair.
+
+@cython.final
+cdef class ConditionCore:
+    """ConditionCore(shared, label)\n--\n
+    Who waits for a condition, in order of arrival: what ``treadle.Condition`` is built on.
+    """
+
+    cdef ConditionBody* body
+    cdef Handle handle
+    cdef ConditionBody own
+    cdef object __weakref__
+
+    def __cinit__(self, shared, label):
+        cdef bytes text = _label(label)
+        cdef Mapping* mapping
+        if shared:
+            mapping = _home()
+            if not make_condition(mapping, _token_in(mapping), text, self.handle):
+                raise _arena_full("a condition")
+            self.body = <ConditionBody*>body_of(self.handle.block)
+        else:
+            self.body = &self.own
+            condition_initialise(self.own, text)
+
+    def __dealloc__(self):
+        if self.body == &self.own:
+            condition_free_private(self.body)
+        drop_object(self.handle)
+
+    def wait(self, lock, timeout):
+        """Releases the lock, waits for a notification, takes the lock again; returns whether one came.
+
+        lock: held by the caller; any lock will do.
+
+        All of it is one native call: a handler of signals may raise between any two steps of Python code, and would leave
+        a waiter behind that nobody waits for, or the lock not held.
+        """
+        cdef Token token = _token(self.handle)
+        cdef int64_t left = _optional_timeout(timeout)
+        cdef uint32_t ticket = 0
+        cdef int result = TIMEOUT
+        release_save = getattr(lock, "_release_save", None)
+        acquire_restore = getattr(lock, "_acquire_restore", None)
+        if condition_enlist(self.body, self.handle, token, &ticket) != DONE:
+            raise _arena_full("a condition's waiters")
+        try:
+            saved = lock.release() if release_save is None else release_save()
+            try:
+                result = condition_wait(self.body, self.handle, token, ticket, left)
+                if result == INTERRUPTED:
+                    _interrupted()
+            finally:
+                if acquire_restore is None:
+                    lock.acquire()
+                else:
+                    acquire_restore(saved)
+        except BaseException:
+            # A notification that came all the same belongs to somebody else.
+            if condition_cancel(self.body, self.handle, token, ticket) != DONE:
+                condition_notify(self.body, self.handle, token, 1)
+            raise
+        return result == DONE or condition_cancel(self.body, self.handle, token, ticket) != DONE
+
+    def notify(self, n):
+        """Notifies up to n live waiters; returns how many there were. Call it with the lock held."""
+        n = _whole(n)
+        cdef uint32_t count = 0 if n <= 0 else min(n, 0x7fffffff)
+        return condition_notify(self.body, self.handle, _token(self.handle), count)
+
+    @property
+    def waiting(self):
+        """How many have not been notified yet; who died or gave up may be among them."""
+        return self.body.condition.waiting()
+
+    @property
+    def label(self):
+        """What reports call it."""
+        return _text(self.body.label)
+
+    @property
+    def shared(self):
+        """Whether the state lies in shared memory."""
+        return self.handle.mapping != NULL
+
+    def __reduce__(self):
+        if self.handle.mapping == NULL:
+            raise TypeError("cannot pickle a private treadle.Condition; make it with shared=True")
+        return _rebuild_condition, (_ticket_of(self.handle, self),)
+
+
+def _rebuild_condition(ticket):
+    cdef ConditionCore core = ConditionCore.__new__(ConditionCore, False, b"")
+    _attach(ticket, "condition", KIND_CONDITION, &core.handle)
+    core.body = <ConditionBody*>body_of(core.handle.block)
+    return core

@@ -1,0 +1,124 @@
+# events.pxi: Event.
+
+cdef class Event:
+    """Event(*, shared=True, label=None)\n--\n
+    A flag that threads and processes wait for.
+
+    >>> import treadle
+    >>> ready = treadle.Event()
+    >>> ready.set()
+    >>> ready.wait()
+    True
+    """
+
+    cdef EventBody* body
+    cdef Handle handle
+    cdef EventBody own
+    cdef object __weakref__
+
+    def __cinit__(self, *, shared=True, label=None):
+        cdef bytes text = _label(label)
+        cdef Mapping* mapping
+        if shared:
+            mapping = _home()
+            if not make_event(mapping, _token_in(mapping), text, self.handle):
+                raise _arena_full("an event")
+            self.body = <EventBody*>body_of(self.handle.block)
+        else:
+            self.body = &self.own
+            copy_label(self.own.label, sizeof(self.own.label), text)
+
+    def __dealloc__(self):
+        drop_object(self.handle)
+
+    def is_set(self):
+        """Returns whether the flag is set.
+
+        >>> import treadle
+        >>> treadle.Event().is_set()
+        False
+        """
+        return self.body.event.is_set()
+
+    def set(self):
+        """Sets the flag and wakes everybody who waits for it.
+
+        >>> import treadle
+        >>> event = treadle.Event()
+        >>> event.set()
+        >>> event.is_set()
+        True
+        """
+        event_set(self.body, self.handle)
+
+    def clear(self):
+        """Resets the flag.
+
+        >>> import treadle
+        >>> event = treadle.Event()
+        >>> event.clear()
+        """
+        self.body.event.clear()
+
+    def wait(self, timeout=None):
+        """Waits until the flag is set; returns whether it was. timeout: in seconds, None waits for ever.
+
+        Who waited sees a set even if a clear came right after it.
+
+        >>> import treadle
+        >>> treadle.Event().wait(timeout=0.01)
+        False
+        """
+        if self.body.event.is_set():
+            return True
+        cdef int result = event_wait(self.body, self.handle, _token(self.handle), _optional_timeout(timeout))
+        if result == INTERRUPTED:
+            _interrupted()
+        return result == DONE
+
+    def __bool__(self):
+        raise TypeError("an event cannot be used as a bool; did you mean event.is_set()?")
+
+    @property
+    def label(self):
+        """What reports call it.
+
+        >>> import treadle
+        >>> treadle.Event(label="ready").label
+        'ready'
+        """
+        return _text(self.body.label)
+
+    def statistics(self):
+        """Returns an ``EventStatistics``.
+
+        >>> import treadle
+        >>> treadle.Event().statistics().is_set
+        False
+        """
+        return _records().EventStatistics(
+            label=_text(self.body.label),
+            shared=self.handle.mapping != NULL,
+            is_set=self.body.event.is_set(),
+            waiting=count_waiting(self.handle),
+        )
+
+    def _at_fork_reinit(self):
+        pass  # nobody owns an event
+
+    def __repr__(self):
+        state = "set" if self.body.event.is_set() else "unset"
+        storage = "shared" if self.handle.mapping != NULL else "private"
+        return f"<treadle.Event at {<size_t><void*>self:#x} {_text(self.body.label)!r}, {storage}: {state}>"
+
+    def __reduce__(self):
+        if self.handle.mapping == NULL:
+            raise TypeError("cannot pickle a private treadle.Event; make it with shared=True")
+        return _rebuild_event, (_ticket_of(self.handle, self),)
+
+
+def _rebuild_event(ticket):
+    cdef Event event = Event.__new__(Event, shared=False, label=b"")
+    _attach(ticket, "event", KIND_EVENT, &event.handle)
+    event.body = <EventBody*>body_of(event.handle.block)
+    return event

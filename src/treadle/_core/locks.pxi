@@ -1,0 +1,488 @@
+# locks.pxi: Lock and RLock.
+#
+# The two classes repeat each other's short methods on purpose: CPython specialises a call only where the method belongs
+# to the exact class, which makes an uncontended acquire a third cheaper.
+
+cdef bint _takes_over(on_owner_death) except -1:
+    if on_owner_death == "raise":
+        return False
+    if on_owner_death == "recover":
+        return True
+    raise ValueError(f"on_owner_death must be 'raise' or 'recover', not {on_owner_death!r}")
+
+
+cdef class _LockState:
+    """What Lock and RLock have in common: where their state lies."""
+
+    cdef LockBody* body
+    cdef Handle handle
+    cdef LockBody own  # the state, if it is private
+    cdef bint take_over
+    cdef object __weakref__
+
+    def __dealloc__(self):
+        drop_object(self.handle)
+
+    cdef _place(self, bint reentrant, bint shared, label):
+        cdef bytes text = _label(label)
+        cdef Mapping* mapping
+        if shared:
+            mapping = _home()
+            if not make_lock(mapping, _token_in(mapping), reentrant, text, self.handle):
+                raise _arena_full("a lock")
+            self.body = <LockBody*>body_of(self.handle.block)
+        else:
+            self.body = &self.own
+            copy_label(self.own.label, sizeof(self.own.label), text)
+
+    cdef str _label(self):
+        return _text(self.body.label)
+
+    cdef bint _acquire(self, bint reentrant, int64_t timeout) except -1:
+        cdef Token dead = 0
+        cdef int result = lock_acquire(
+            self.body, self.handle, _token(self.handle), reentrant, timeout, self.take_over, False, &dead
+        )
+        if result == DONE:
+            if dead != 0 and self.handle.mapping != NULL:
+                self._warn(dead)
+            return True
+        if result == TIMEOUT:
+            return False
+        if result == INTERRUPTED:
+            _interrupted()
+        self._raise_inconsistent(result == OWNER_DIED, dead)
+
+    # For a condition's waiter, who must come back with the lock held, as it was, whatever happens meanwhile: what there is
+    # to raise is raised after that. If the owner died, the lock is held and marked, and its release leaves it inconsistent.
+    cdef _take_again(self, bint reentrant, uint32_t recursion):
+        cdef Token dead = 0
+        cdef int result
+        interruption = None
+        while True:
+            result = lock_acquire(
+                self.body, self.handle, _token(self.handle), reentrant, FOREVER, True, not self.take_over, &dead
+            )
+            if result != INTERRUPTED:
+                break
+            try:
+                _interrupted()
+            except BaseException as error:
+                interruption = interruption or error
+        self.body.recursion = recursion
+        if interruption is not None:
+            raise interruption
+        if dead != 0 and self.handle.mapping != NULL:
+            if not self.take_over:
+                self._raise_inconsistent(True, dead)
+            PyErr_WarnEx(OwnerDiedWarning, self._warning(dead), 1)
+
+    cdef bytes _warning(self, Token dead):
+        return (
+            f"lock {self._label()!r} was held by {_who(self.handle, dead, 0)}, which ended; "
+            "it was taken over as it is, and what it guards may be half changed"
+        ).encode()
+
+    cdef _warn(self, Token dead):
+        try:
+            PyErr_WarnEx(OwnerDiedWarning, self._warning(dead), 1)
+        except BaseException:
+            lock_release(self.body, self.handle)
+            raise
+
+    cdef _raise_inconsistent(self, bint just_found, Token dead):
+        who = _who(self.handle, dead, self.body.holder)
+        if just_found:
+            what = f"was held by {who}, which was killed or ended without releasing it"
+        elif is_of_living_process(self.handle, dead):
+            what = f"is inconsistent, and {who}, which took it to repair it, gave up"
+        else:
+            what = f"was held by {who}, which ended, and nobody has repaired it yet"
+        raise OwnerDiedError(f"lock {self._label()!r} {what}; call recover() before use")
+
+    cdef _raise_not_held(self):
+        if lock_is_inconsistent(self.body):
+            raise RuntimeError(
+                f"cannot release lock {self._label()!r}: its owner died, and it is not held; call recover() before use"
+            )
+        raise RuntimeError("release unlocked lock")
+
+    cdef tuple _holder(self):
+        """(pid, thread id, thread name) of who holds the lock, or None."""
+        cdef Token token
+        cdef Identity identity
+        if not lock_is_held(self.body, self.handle):
+            return None
+        token = lock_owner(self.body)
+        identify(self.handle.mapping, token, self.body.holder, identity)
+        if self.handle.mapping == NULL and identity.pid != os.getpid():
+            # Held at the fork that made this process, by the thread that forked: now the only one, whose id is the pid.
+            identity.pid = identity.tid = os.getpid()
+        name = (<bytes>(<char*>identity.name)).decode("utf-8", "ignore")
+        if not name and identity.pid == os.getpid():
+            name = next((t.name for t in threading.enumerate() if t.native_id == identity.tid), "")
+        return identity.pid, identity.tid, name
+
+    cdef _owner(self):
+        cdef int64_t since = self.body.since
+        cdef tuple holder = self._holder()
+        return None if holder is None else _records().Holder(*holder, since / 1e9)
+
+    cdef _statistics(self):
+        locked = lock_is_held(self.body, self.handle)
+        return _records().LockStatistics(
+            label=self._label(),
+            shared=self.handle.mapping != NULL,
+            locked=locked,
+            inconsistent=lock_is_inconsistent(self.body),
+            owner=self._owner(),
+            recursion=self.body.recursion + 1 if locked else 0,
+            waiting=count_waiting(self.handle),
+        )
+
+    # The shape is the standard library's, which its own tests check.
+    cdef str _describe(self, str name):
+        state, by = "unlocked", ""
+        if lock_is_inconsistent(self.body):
+            state, by = "inconsistent", f", last held by {_who(self.handle, lock_owner(self.body), self.body.holder)}"
+        elif lock_is_held(self.body, self.handle):
+            state = "locked"
+            holder = self._holder()  # not _owner(): a repr must not import anything
+            if holder is not None:
+                pid, thread_id, thread_name = holder
+                by = f", held by pid {pid} (thread {thread_name or thread_id})"
+        storage = "shared" if self.handle.mapping != NULL else "private"
+        return f"<{state} treadle.{name} object {self._label()!r} at {<size_t><void*>self:#x}, {storage}{by}>"
+
+    cdef _reduce(self, rebuild, str name):
+        if self.handle.mapping == NULL:
+            raise TypeError(f"cannot pickle a private treadle.{name}; make it with shared=True")
+        return rebuild, (_ticket_of(self.handle, self), bool(self.take_over))
+
+
+cdef class _Recovery:
+    """What ``recover()`` returns: see there."""
+
+    cdef _LockState lock
+    cdef bint reentrant
+    cdef int64_t timeout
+    cdef bint marked
+
+    def __enter__(self):
+        cdef Token dead = 0
+        cdef _LockState lock = self.lock
+        cdef int result = lock_acquire(
+            lock.body, lock.handle, _token(lock.handle), self.reentrant, self.timeout, True, True, &dead
+        )
+        if result == INTERRUPTED:
+            _interrupted()
+        if result == TIMEOUT:
+            raise TimeoutError(f"lock {lock._label()!r} could not be had for its recovery in time")
+        self.marked = dead != 0 and lock.handle.mapping != NULL
+        return bool(self.marked)
+
+    def __exit__(self, kind, error, trace):
+        cdef _LockState lock = self.lock
+        cdef Token token = _token(lock.handle)
+        if self.marked and kind is None:
+            if lock_restore(lock.body, token) != DONE:
+                raise RuntimeError(f"lock {lock._label()!r} was released during its recovery; it stays inconsistent")
+        elif lock_release(lock.body, lock.handle) != DONE and kind is None:
+            lock._raise_not_held()
+
+
+cdef _Recovery _recovery(_LockState lock, bint reentrant, timeout):
+    cdef _Recovery recovery = _Recovery.__new__(_Recovery)
+    recovery.lock = lock
+    recovery.reentrant = reentrant
+    recovery.timeout = _lock_timeout(True, timeout)
+    return recovery
+
+
+cdef class Lock(_LockState):
+    """Lock(*, shared=True, on_owner_death='raise', label=None)\n--\n
+    A mutual-exclusion lock, for threads and processes.
+
+    Any thread may release it, as with ``threading.Lock``. It is not fair: a running thread may get it before one that
+    is being woken. If the process that holds it ends, the lock is *inconsistent*: ``acquire`` raises OwnerDiedError for
+    everybody until somebody recovers it; with ``on_owner_death="recover"`` acquire succeeds instead, and an
+    OwnerDiedWarning says who died.
+
+    shared: whether the state lies in shared memory, so that the lock can be pickled and used from other processes.
+    label: what reports call it; by default the module and line that made it.
+
+    >>> import treadle
+    >>> lock = treadle.Lock()
+    >>> with lock:
+    ...     lock.locked()
+    True
+    """
+
+    def __cinit__(self, *, shared=True, on_owner_death="raise", label=None):
+        self.take_over = False if on_owner_death == "raise" else _takes_over(on_owner_death)
+        self._place(False, shared, label)
+
+    def acquire(self, blocking=True, timeout=-1):
+        """Takes the lock; returns whether it was had.
+
+        timeout: in seconds, -1 waits for ever. Raises OwnerDiedError if the owner died holding it.
+
+        >>> import treadle
+        >>> lock = treadle.Lock()
+        >>> lock.acquire(), lock.acquire(timeout=0.01), lock.acquire(blocking=False)
+        (True, False, False)
+        """
+        if blocking is True and timeout is _DEFAULT_TIMEOUT:
+            if lock_try(self.body, self.handle, _token(self.handle)):
+                return True
+            return self._acquire(False, FOREVER)
+        cdef int64_t ns = _lock_timeout(blocking, timeout)
+        if lock_try(self.body, self.handle, _token(self.handle)):
+            return True
+        return self._acquire(False, ns)
+
+    def release(self):
+        """Frees the lock, whoever holds it. Raises RuntimeError if nobody does.
+
+        >>> import treadle
+        >>> treadle.Lock().release()
+        Traceback (most recent call last):
+        ...
+        RuntimeError: release unlocked lock
+        """
+        if lock_release(self.body, self.handle) != DONE:
+            self._raise_not_held()
+
+    def __enter__(self):
+        if lock_try(self.body, self.handle, _token(self.handle)):
+            return True
+        return self._acquire(False, FOREVER)
+
+    def __exit__(self, kind, error, trace):
+        if lock_release(self.body, self.handle) != DONE:
+            self._raise_not_held()
+
+    def locked(self):
+        """Returns whether somebody holds the lock, at this instant.
+
+        >>> import treadle
+        >>> treadle.Lock().locked()
+        False
+        """
+        return lock_is_held(self.body, self.handle)
+
+    def recover(self, timeout=-1):
+        """Returns a context manager that takes the lock even if its owner died, to repair what it guards.
+
+        It yields True if that is needed, False if the lock was consistent (perhaps somebody else has repaired it by
+        now). When the block ends well, the lock is consistent and free; when it raises, it stays inconsistent.
+
+        timeout: in seconds, -1 waits for ever; TimeoutError.
+
+        >>> import treadle
+        >>> with treadle.Lock().recover() as needed:
+        ...     needed
+        False
+        """
+        return _recovery(self, False, timeout)
+
+    @property
+    def owner(self):
+        """Who holds the lock: a ``Holder``, or None.
+
+        >>> import treadle, os
+        >>> lock = treadle.Lock()
+        >>> with lock:
+        ...     lock.owner.pid == os.getpid()
+        True
+        """
+        return self._owner()
+
+    @property
+    def label(self):
+        """What reports call it.
+
+        >>> import treadle
+        >>> treadle.Lock(label="jobs").label
+        'jobs'
+        """
+        return self._label()
+
+    def statistics(self):
+        """Returns a ``LockStatistics``.
+
+        >>> import treadle
+        >>> treadle.Lock().statistics().locked
+        False
+        """
+        return self._statistics()
+
+    # What the standard library's Condition asks of a lock.
+
+    def _is_owned(self):
+        return lock_is_held(self.body, self.handle)
+
+    def _release_save(self):
+        self.release()
+
+    def _acquire_restore(self, saved):
+        self._take_again(False, 0)
+
+    def _at_fork_reinit(self):
+        lock_reinitialise(self.body)
+
+    def __repr__(self):
+        return self._describe("Lock")
+
+    def __reduce__(self):
+        return self._reduce(_rebuild_lock, "Lock")
+
+
+cdef class RLock(_LockState):
+    """RLock(*, shared=True, on_owner_death='raise', label=None)\n--\n
+    A lock that the thread which holds it may acquire again; it is free after as many releases.
+
+    As Lock, but only its owner may release it; and its owner is the thread, so that it counts as dead when the thread
+    ends, even if its process lives on.
+
+    >>> import treadle
+    >>> lock = treadle.RLock()
+    >>> with lock, lock:
+    ...     lock.statistics().recursion
+    2
+    """
+
+    def __cinit__(self, *, shared=True, on_owner_death="raise", label=None):
+        self.take_over = False if on_owner_death == "raise" else _takes_over(on_owner_death)
+        self._place(True, shared, label)
+
+    def acquire(self, blocking=True, timeout=-1):
+        """Takes the lock, or takes it once more; returns whether it was had.
+
+        timeout: in seconds, -1 waits for ever. Raises OwnerDiedError if the owner died holding it.
+
+        >>> import treadle
+        >>> lock = treadle.RLock()
+        >>> lock.acquire(), lock.acquire()
+        (True, True)
+        """
+        if blocking is True and timeout is _DEFAULT_TIMEOUT:
+            if rlock_try(self.body, self.handle, _token(self.handle)):
+                return True
+            return self._acquire(True, FOREVER)
+        cdef int64_t ns = _lock_timeout(blocking, timeout)
+        if rlock_try(self.body, self.handle, _token(self.handle)):
+            return True
+        return self._acquire(True, ns)
+
+    def release(self):
+        """Undoes one acquire. Raises RuntimeError if this thread does not hold the lock.
+
+        >>> import treadle
+        >>> treadle.RLock().release()
+        Traceback (most recent call last):
+        ...
+        RuntimeError: cannot release un-acquired lock
+        """
+        if rlock_release(self.body, self.handle, _token(self.handle)) != DONE:
+            raise RuntimeError("cannot release un-acquired lock")
+
+    def __enter__(self):
+        if rlock_try(self.body, self.handle, _token(self.handle)):
+            return True
+        return self._acquire(True, FOREVER)
+
+    def __exit__(self, kind, error, trace):
+        if rlock_release(self.body, self.handle, _token(self.handle)) != DONE:
+            raise RuntimeError("cannot release un-acquired lock")
+
+    def locked(self):
+        """Returns whether somebody holds the lock, at this instant.
+
+        >>> import treadle
+        >>> treadle.RLock().locked()
+        False
+        """
+        return lock_is_held(self.body, self.handle)
+
+    def recover(self, timeout=-1):
+        """Returns a context manager that takes the lock even if its owner died: as ``Lock.recover``.
+
+        >>> import treadle
+        >>> with treadle.RLock().recover() as needed:
+        ...     needed
+        False
+        """
+        return _recovery(self, True, timeout)
+
+    @property
+    def owner(self):
+        """Who holds the lock: a ``Holder``, or None.
+
+        >>> import treadle
+        >>> treadle.RLock().owner
+        """
+        return self._owner()
+
+    @property
+    def label(self):
+        """What reports call it.
+
+        >>> import treadle
+        >>> treadle.RLock(label="jobs").label
+        'jobs'
+        """
+        return self._label()
+
+    def statistics(self):
+        """Returns a ``LockStatistics``.
+
+        >>> import treadle
+        >>> treadle.RLock().statistics().recursion
+        0
+        """
+        return self._statistics()
+
+    # What the standard library's Condition asks of a lock.
+
+    def _is_owned(self):
+        return lock_is_mine(self.body, _token(self.handle))
+
+    def _release_save(self):
+        cdef uint32_t recursion = self.body.recursion
+        if not lock_is_mine(self.body, _token(self.handle)):
+            raise RuntimeError("cannot release un-acquired lock")
+        self.body.recursion = 0
+        lock_release(self.body, self.handle)
+        return recursion
+
+    def _acquire_restore(self, recursion):
+        self._take_again(True, recursion)
+
+    def _recursion_count(self):
+        return self.body.recursion + 1 if lock_is_mine(self.body, _token(self.handle)) else 0
+
+    def _at_fork_reinit(self):
+        lock_reinitialise(self.body)
+
+    def __repr__(self):
+        return self._describe("RLock")
+
+    def __reduce__(self):
+        return self._reduce(_rebuild_rlock, "RLock")
+
+
+def _rebuild_lock(ticket, take_over):
+    cdef Lock lock = Lock.__new__(Lock, shared=False, label=b"")
+    _attach(ticket, "lock", KIND_LOCK, &lock.handle)
+    lock.body = <LockBody*>body_of(lock.handle.block)
+    lock.take_over = take_over
+    return lock
+
+
+def _rebuild_rlock(ticket, take_over):
+    cdef RLock lock = RLock.__new__(RLock, shared=False, label=b"")
+    _attach(ticket, "lock", KIND_RLOCK, &lock.handle)
+    lock.body = <LockBody*>body_of(lock.handle.block)
+    lock.take_over = take_over
+    return lock

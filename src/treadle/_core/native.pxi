@@ -1,0 +1,288 @@
+# native.pxi: the C++ side, as Cython must know it.
+
+cimport cython
+from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.string cimport memcpy
+
+cdef extern from "sync_ops.hpp" namespace "treadle::core" nogil:
+    ctypedef uint64_t Token "treadle::word::Token"
+
+    cdef enum:
+        DONE "static_cast<int>(treadle::word::Result::done)"
+        OWNER_DIED "static_cast<int>(treadle::word::Result::owner_died)"
+        INCONSISTENT "static_cast<int>(treadle::word::Result::inconsistent)"
+        NOT_HELD "static_cast<int>(treadle::word::Result::not_held)"
+        OVERFLOW "static_cast<int>(treadle::word::Result::overflow)"
+        BROKEN "static_cast<int>(treadle::word::Result::broken)"
+        SHUT "static_cast<int>(treadle::word::Result::shut)"
+        NO_MEMORY "static_cast<int>(treadle::word::Result::no_memory)"
+        GONE "static_cast<int>(treadle::word::Result::gone)"
+        EMPTY "static_cast<int>(treadle::word::Result::empty)"
+        TIMEOUT "treadle::core::kTimeout"
+        INTERRUPTED "treadle::core::kInterrupted"
+
+        KIND_LOCK "static_cast<int>(treadle::arena::Kind::lock)"
+        KIND_RLOCK "static_cast<int>(treadle::arena::Kind::rlock)"
+        KIND_SEMAPHORE "static_cast<int>(treadle::arena::Kind::semaphore)"
+        KIND_PERMITS "static_cast<int>(treadle::arena::Kind::permits)"
+        KIND_EVENT "static_cast<int>(treadle::arena::Kind::event)"
+        KIND_CONDITION "static_cast<int>(treadle::arena::Kind::condition)"
+        KIND_BARRIER "static_cast<int>(treadle::arena::Kind::barrier)"
+        KIND_QUEUE "static_cast<int>(treadle::arena::Kind::queue)"
+
+    int64_t FOREVER "treadle::core::kForever"
+
+    cppclass Kind "treadle::arena::Kind":
+        pass
+
+    cppclass Mapping "treadle::arena::Mapping":
+        Token token()
+        Token register_thread(const char* name)
+        bint member()
+        uint32_t sweep()
+        @staticmethod
+        void install()
+
+    cppclass SharedBlock "treadle::arena::SharedBlock":
+        pass
+
+    struct Handle:
+        Mapping* mapping
+        SharedBlock* block
+        uint64_t serial
+        uint32_t slot
+
+    struct Ticket:
+        uint64_t arena[2]
+        uint64_t offset
+        uint64_t serial
+        int32_t sender_pid
+        int32_t sender_fd
+        int32_t creator_pid
+        int32_t creator_fd
+        uint32_t kind
+        uint32_t check
+
+    enum AttachFailure "treadle::core::AttachFailure":
+        ATTACHED "treadle::core::AttachFailure::none"
+        UNREACHABLE "treadle::core::AttachFailure::unreachable"
+        NOT_AN_ARENA "treadle::core::AttachFailure::not_an_arena"
+        OTHER_VERSION "treadle::core::AttachFailure::other_version"
+        OTHER_NAMESPACE "treadle::core::AttachFailure::other_namespace"
+        ATTACH_FULL "treadle::core::AttachFailure::full"
+        OBJECT_GONE "treadle::core::AttachFailure::gone"
+
+    struct Identity:
+        int32_t pid
+        int32_t tid
+        char name[40]
+
+    Mapping* default_mapping
+    Mapping* home_arena(uint64_t limit)
+    char* body_of(SharedBlock*)
+    void drop_slot(Mapping*, uint32_t)
+    void drop_object(Handle&)
+    uint32_t ticket_check(const Ticket&)
+    void write_ticket(const Handle&, Ticket&)
+    Mapping* reach_arena(const Ticket&, AttachFailure&)
+    AttachFailure attach_object(Mapping*, Token, const Ticket&, Kind, Handle&)
+    void identify(Mapping*, Token, uint64_t, Identity&)
+    bint is_of_living_process(const Handle&, Token)
+    uint32_t count_waiting(const Handle&)
+    void copy_label(char*, size_t, const char*)
+
+    struct ArenaFigures:
+        uint64_t limit
+        uint64_t backed
+        uint64_t used
+        uint64_t blocks
+        uint64_t rebuilds
+    void arena_figures(Mapping*, ArenaFigures&)
+    void native_set_arena_limit "treadle::core::set_arena_limit"(Mapping*, uint64_t)
+
+    cppclass LockBody "treadle::core::LockBody<treadle::core::SharedWorld>":
+        uint64_t holder
+        int64_t since
+        uint32_t recursion
+        char label[36]
+    bint make_lock(Mapping*, Token, bint, const char*, Handle&)
+    bint lock_try(LockBody*, const Handle&, Token)
+    bint rlock_try(LockBody*, const Handle&, Token)
+    int lock_acquire(LockBody*, const Handle&, Token, bint, int64_t, bint, bint, Token*)
+    int lock_release(LockBody*, const Handle&)
+    int rlock_release(LockBody*, const Handle&, Token)
+    int lock_restore(LockBody*, Token)
+    bint lock_is_held(LockBody*, const Handle&)
+    bint lock_is_mine(LockBody*, Token)
+    bint lock_is_inconsistent(LockBody*)
+    Token lock_owner(LockBody*)
+    void lock_reinitialise(LockBody*)
+
+    cppclass WordSemaphore "treadle::word::Semaphore<treadle::core::SharedWorld>":
+        bint try_acquire()
+        uint32_t value()
+    cppclass SemaphoreBody "treadle::core::SemaphoreBody<treadle::core::SharedWorld>":
+        WordSemaphore semaphore
+        uint32_t bound
+        uint32_t initial
+        char label[52]
+    uint32_t SEMAPHORE_MAX "treadle::word::Semaphore<treadle::core::SharedWorld>::kMax"
+    bint make_semaphore(Mapping*, Token, uint32_t, uint32_t, const char*, Handle&)
+    void semaphore_initialise(SemaphoreBody&, uint32_t, uint32_t, const char*)
+    int semaphore_acquire(SemaphoreBody*, const Handle&, Token, int64_t)
+    int semaphore_release(SemaphoreBody*, const Handle&, uint32_t)
+
+    cppclass WordPermits "treadle::word::Permits<treadle::core::SharedWorld>":
+        uint32_t value()
+    cppclass PermitsBody "treadle::core::PermitsBody<treadle::core::SharedWorld>":
+        WordPermits permits
+        uint32_t bound
+        uint32_t initial
+        char label[56]
+    bint make_permits(Mapping*, Token, uint32_t, uint32_t, const char*, Handle&)
+    int permits_acquire(PermitsBody*, const Handle&, Token, int64_t, Token*)
+    int permits_release(PermitsBody*, const Handle&, Token, uint32_t)
+
+    cppclass WordEvent "treadle::word::Event<treadle::core::SharedWorld>":
+        bint is_set()
+        void clear()
+    cppclass EventBody "treadle::core::EventBody<treadle::core::SharedWorld>":
+        WordEvent event
+        char label[52]
+    bint make_event(Mapping*, Token, const char*, Handle&)
+    void event_set(EventBody*, const Handle&)
+    int event_wait(EventBody*, const Handle&, Token, int64_t)
+
+    cppclass WordCondition "treadle::word::Condition<treadle::core::SharedWorld>":
+        uint32_t waiting()
+    cppclass ConditionBody "treadle::core::ConditionBody<treadle::core::SharedWorld>":
+        WordCondition condition
+        char label[56]
+    bint make_condition(Mapping*, Token, const char*, Handle&)
+    void condition_initialise(ConditionBody&, const char*)
+    void condition_free_private(ConditionBody*)
+    int condition_enlist(ConditionBody*, const Handle&, Token, uint32_t*)
+    int condition_wait(ConditionBody*, const Handle&, Token, uint32_t, int64_t)
+    int condition_cancel(ConditionBody*, const Handle&, Token, uint32_t)
+    uint32_t condition_notify(ConditionBody*, const Handle&, Token, uint32_t)
+
+    cppclass WordBarrier "treadle::word::Barrier<treadle::core::SharedWorld>":
+        uint32_t parties()
+        uint32_t waiting()
+        bint is_broken()
+        Token culprit()
+    cppclass BarrierBody "treadle::core::BarrierBody<treadle::core::SharedWorld>":
+        WordBarrier barrier
+        char label[56]
+    bint make_barrier(Mapping*, Token, uint32_t, const char*, Handle&)
+    size_t barrier_bytes(uint32_t)
+    void barrier_initialise(BarrierBody&, uint32_t, const char*)
+    int barrier_arrive(BarrierBody*, const Handle&, Token, int64_t, uint32_t*, uint32_t*)
+    int barrier_wait(BarrierBody*, const Handle&, Token, uint32_t, int64_t)
+    int barrier_trip(BarrierBody*, const Handle&, Token, uint32_t)
+    int barrier_give_up(BarrierBody*, const Handle&, Token, uint32_t)
+    void barrier_break(BarrierBody*, const Handle&, Token)
+    void barrier_reset(BarrierBody*, const Handle&, Token)
+
+cdef extern from "treadle/platform/memory.hpp" namespace "treadle::platform" nogil:
+    const uint64_t HUGE_PAGE "treadle::platform::kHugePage"
+    void* map_private(uint64_t)
+    void unmap(void*, uint64_t)
+
+cdef extern from "treadle/platform/threads.hpp" namespace "treadle::platform" nogil:
+    Token private_token()
+    void install_private_threads()
+
+cdef extern from "queue_ops.hpp" namespace "treadle::core" nogil:
+    cdef enum:
+        LARGEST_FRAME "treadle::core::kLargestFrame"
+        LARGEST_FRAME_BYTES "treadle::core::kLargestFrameBytes"
+        MESSAGE_FRAME_BYTES "treadle::core::kMessageFrameBytes"
+        FRAME_HEADER "sizeof(treadle::core::Frame)"
+
+    uint32_t NO_SLOT "treadle::core::kNoSlot"
+
+    cppclass Taken:
+        uint32_t items
+        uint32_t bytes
+        uint32_t slot
+
+    cppclass LeaseName:
+        uint64_t lease
+        uint64_t slot
+
+    cppclass Frame:
+        uint32_t size
+        uint16_t deliveries
+        int32_t pid
+        uint32_t tag
+
+    cppclass RingMessage:
+        pass
+    cppclass MessageHold:
+        RingMessage* message
+        uint32_t slot
+
+    struct QueueFigures:
+        uint64_t size
+        uint64_t bytes
+        uint64_t puts
+        uint64_t taken
+        uint64_t unfinished
+        uint64_t redelivered
+        uint64_t max_items
+        uint64_t max_bytes
+        uint32_t leased
+        bint shut
+
+    bint make_queue(Mapping*, Token, uint64_t, uint64_t, const char*, Handle&)
+    const char* queue_label(const Handle&)
+    uint64_t queue_size(const Handle&)
+    bint queue_full(const Handle&)
+    void queue_figures(const Handle&, QueueFigures&)
+    int queue_put(const Handle&, Token, const char*, uint32_t, int64_t, Taken*)
+    int queue_get(const Handle&, Token, uint32_t, char*, uint32_t, int64_t, Taken*)
+    int queue_lease(const Handle&, Token, char*, int64_t, LeaseName*, Taken*)
+    int queue_ack(const Handle&, Token, const LeaseName&)
+    int queue_nack(const Handle&, Token, const LeaseName&)
+    int queue_done(const Handle&, Token, uint64_t)
+    int queue_join(const Handle&, Token, int64_t)
+    int queue_discard(const Handle&, Token, char*, Taken*)
+    void queue_shut_down(const Handle&, bint)
+
+    bint make_message(Mapping*, Token, uint64_t, MessageHold*)
+    char* message_data(const MessageHold&)
+    void write_message_frame(Mapping*, const MessageHold&, uint64_t, uint32_t, char*)
+    void write_frame_header(Mapping*, uint32_t, uint32_t, char*)
+    bint frame_is_message(const char*)
+    void read_message_frame(Mapping*, const char*, uint32_t, MessageHold*, uint64_t*)
+    const Frame* frame_at(const char*)
+    uint32_t padded "treadle::ring::padded"(uint32_t)
+
+cdef extern from "Python.h":
+    int PyErr_WarnEx(object category, const char* message, Py_ssize_t stack_level) except -1
+    object PyBytes_FromStringAndSize(const char*, Py_ssize_t)
+    object PyByteArray_FromStringAndSize(const char*, Py_ssize_t)
+    char* PyByteArray_AS_STRING(object)
+    char* PyBytes_AS_STRING(object)
+    Py_ssize_t PyBytes_GET_SIZE(object)
+    bint PyBytes_CheckExact(object)
+    bint PyLong_CheckExact(object)
+    bint PyFloat_CheckExact(object)
+    bint PyUnicode_CheckExact(object)
+    bint PyTuple_CheckExact(object)
+    long long PyLong_AsLongLongAndOverflow(object, int* overflow) except? -1
+    object PyLong_FromLongLong(long long)
+    double PyFloat_AS_DOUBLE(object)
+    object PyFloat_FromDouble(double)
+    void* PyUnicode_DATA(object)
+    int PyUnicode_IS_COMPACT_ASCII(object)
+    Py_ssize_t PyUnicode_GET_LENGTH(object)
+    const char* PyUnicode_AsUTF8AndSize(object, Py_ssize_t*) except NULL
+    object PyUnicode_DecodeUTF8(const char*, Py_ssize_t, const char*)
+    Py_ssize_t PyTuple_GET_SIZE(object)
+    object PyTuple_GET_ITEM(object, Py_ssize_t)
+    object PyTuple_New(Py_ssize_t)
+    void PyTuple_SET_ITEM(object, Py_ssize_t, object)
+    void Py_INCREF(object)

@@ -1,0 +1,370 @@
+# runtime.pxi: this process's arena, thread identities, labels, handles in pickles, and the errors that all objects share.
+
+import os
+import sys
+import threading
+import time
+from _collections import deque
+from _operator import index as _whole
+
+from treadle._errors import (
+    ArenaFullError,
+    Empty,
+    Full,
+    HandleError,
+    ItemError,
+    OwnerDiedError,
+    OwnerDiedWarning,
+    ShutDown,
+)
+
+cdef object _DEFAULT_TIMEOUT = -1  # compared by identity: the default that nobody passed
+cdef object _ONE = 1  # compared by identity, too
+cdef double _TIMEOUT_MAX = threading.TIMEOUT_MAX
+cdef uint64_t _arena_limit = 0  # 0: not decided yet
+
+
+def _install():
+    """Installs the at-fork handlers; once, when the module is imported."""
+    Mapping.install()
+    install_private_threads()
+    os.register_at_fork(after_in_child=_in_transit.clear)  # the parent keeps them
+    os.register_at_fork(before=_importing.acquire, after_in_parent=_importing.release, after_in_child=_importing.release)
+
+
+# ---- Modules that not every program needs
+
+cdef object _importing = threading.RLock()
+cdef dict _imported = {}
+
+
+def import_lazily(str name):
+    """Returns a module, imported by the first call: what would make ``import treadle`` slow is left for those who use it.
+
+    No fork falls into such an import: in the child a module that another thread was importing would never be complete,
+    and whoever imports it again would wait for that thread for ever.
+    """
+    module = _imported.get(name)
+    if module is None:
+        with _importing:
+            __import__(name)
+        _imported[name] = module = sys.modules[name]
+    return module
+
+
+cdef object _records():
+    return import_lazily("treadle._records")
+
+
+# ---- The arena
+
+cdef uint64_t _granted_memory():
+    """What the machine, or this process's control group, grants, in bytes."""
+    granted = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        with open("/proc/self/cgroup") as groups:
+            path = next((line.split(":", 2)[2].strip() for line in groups if line.startswith("0::")), "/")
+        for folder in (f"/sys/fs/cgroup{path}", "/sys/fs/cgroup"):
+            try:
+                with open(f"{folder}/memory.max") as file:
+                    text = file.read().strip()
+            except OSError:
+                continue
+            if text != "max":
+                granted = min(granted, int(text))
+    except (OSError, ValueError, IndexError):
+        pass
+    return granted
+
+
+cdef uint64_t _limit() except 0:
+    global _arena_limit
+    if _arena_limit == 0:
+        text = os.environ.get("TREADLE_ARENA_LIMIT")
+        if text is None:
+            _arena_limit = max(_granted_memory() // 2, 1 << 20)
+        else:
+            _arena_limit = _parse_limit(text)
+    return _arena_limit
+
+
+cdef uint64_t _parse_limit(text) except 0:
+    try:
+        size = int(text)
+    except ValueError:
+        raise ValueError(f"TREADLE_ARENA_LIMIT must be a number of bytes, not {text!r}") from None
+    if size < 1 << 20:
+        raise ValueError(f"the arena's limit must be at least 1 MiB (1048576), not {size}")
+    return size
+
+
+cdef Mapping* _home() except NULL:
+    """The arena that this process makes its objects in, made by the first of them."""
+    cdef Mapping* mapping = default_mapping
+    if _in_transit:
+        _forget_arrived()
+    if mapping == NULL:
+        mapping = home_arena(_limit())
+        if mapping == NULL:
+            raise ArenaFullError("no memory for the shared arena; see treadle.arena_statistics() and the system's limits")
+    if not mapping.member():
+        raise HandleError(
+            "this process was forked when the arena had no memory left for it; free some in the parent, then fork again"
+        )
+    return mapping
+
+
+def arena_statistics():
+    """Returns an ``ArenaStatistics`` of the arena that this process makes its shared objects in.
+
+    An arena comes into being with the first shared object; before that all figures but the limit are 0.
+
+    >>> import treadle
+    >>> treadle.arena_statistics().limit > 0
+    True
+    """
+    cdef ArenaFigures figures
+    if default_mapping == NULL:
+        return _records().ArenaStatistics(limit=_limit(), backed=0, used=0, blocks=0, rebuilds=0)
+    arena_figures(default_mapping, figures)
+    return _records().ArenaStatistics(
+        limit=figures.limit,
+        backed=figures.backed,
+        used=figures.used,
+        blocks=figures.blocks,
+        rebuilds=figures.rebuilds,
+    )
+
+
+def set_arena_limit(size):
+    """Sets how many bytes of memory the arena may take, for all processes that share it.
+
+    The default is half of what the machine or its control group grants, or what the environment variable
+    ``TREADLE_ARENA_LIMIT`` says. A limit below what is in use stops growth; it frees nothing.
+
+    Raises ValueError if it is less than 1 MiB.
+
+    >>> import treadle
+    >>> limit = treadle.arena_statistics().limit
+    >>> treadle.set_arena_limit(1 << 30)
+    >>> treadle.arena_statistics().limit
+    1073741824
+    >>> treadle.set_arena_limit(limit)
+    """
+    global _arena_limit
+    _arena_limit = _parse_limit(size)
+    if default_mapping != NULL:
+        native_set_arena_limit(default_mapping, _arena_limit)
+
+
+def sweep():
+    """Frees what processes that died had in this process's arena; returns how many there were.
+
+    treadle does this by itself, at most once a second, where objects are made, and before it reports that
+    memory is short.
+
+    >>> import treadle
+    >>> found = treadle.sweep()
+    >>> treadle.sweep()  # nobody has died since
+    0
+    """
+    return 0 if default_mapping == NULL else default_mapping.sweep()
+
+
+# ---- Threads
+
+cdef Token _register(Mapping* mapping) except 0:
+    if not mapping.member():
+        raise HandleError(
+            "this process was forked when the arena had no memory left for it; free some in the parent, then fork again"
+        )
+    try:
+        name = threading.current_thread().name.encode("utf-8", "replace")[:39]
+    except Exception:  # at the interpreter's end
+        name = b""
+    cdef Token token = mapping.register_thread(name)
+    if token == 0 and mapping.sweep() != 0:
+        token = mapping.register_thread(name)
+    if token == 0:
+        raise ArenaFullError("the arena has no memory left for the record of another thread")
+    return token
+
+
+cdef inline Token _token(const Handle& handle) except 0:
+    cdef Token token
+    if handle.mapping == NULL:
+        return private_token()
+    token = handle.mapping.token()
+    return token if token != 0 else _register(handle.mapping)
+
+
+cdef inline Token _token_in(Mapping* mapping) except 0:
+    cdef Token token = mapping.token()
+    return token if token != 0 else _register(mapping)
+
+
+# ---- Labels
+
+cdef dict _call_sites = {}
+
+
+def call_site(depth=1):
+    """Returns ``module:line`` of the caller's caller, as bytes: an object's label when none is given."""
+    return _site_of(sys._getframe(depth))
+
+
+cdef bytes _site_of(frame):
+    cdef bytes site
+    key = (frame.f_code, frame.f_lasti)
+    found = _call_sites.get(key)
+    if found is not None:
+        return <bytes>found
+    module = frame.f_globals.get("__name__", "?")
+    site = f"{module}:{frame.f_lineno}".encode("utf-8", "replace")[-35:]
+    if len(_call_sites) > 10_000:  # code made at run time must not pile up here
+        _call_sites.clear()
+    _call_sites[key] = site
+    return site
+
+
+cdef bytes _label(label):
+    # Cython functions have no frame of their own: depth 0 is whoever called the constructor.
+    if label is None:
+        try:
+            return _site_of(sys._getframe(0))
+        except ValueError:  # called from C, without any Python frame
+            return b"?"
+    if type(label) is bytes:
+        return label
+    if not isinstance(label, str):
+        raise TypeError(f"label must be a str, not {type(label).__name__}")
+    return label.encode("utf-8", "replace")[:35]
+
+
+# A text that was cut to its room may have been cut within a character.
+cdef str _text(const char* label):
+    return (<bytes>label).decode("utf-8", "ignore")
+
+
+# ---- Time
+
+cdef int64_t _nanoseconds(double seconds) except? -2:
+    if seconds != seconds:
+        raise ValueError("timeout must be a number, not nan")
+    if seconds > _TIMEOUT_MAX:
+        raise OverflowError(f"timeout must be at most threading.TIMEOUT_MAX ({_TIMEOUT_MAX:.0f} s)")
+    # Rounded up: a wait is never shorter than it was asked for.
+    return <int64_t>(seconds * 1e9 + 0.5)
+
+
+cdef int64_t _lock_timeout(blocking, timeout) except? -2:
+    """The timeout of ``acquire(blocking, timeout)``, where -1 is for ever."""
+    cdef double seconds
+    if timeout is _DEFAULT_TIMEOUT:
+        return FOREVER if blocking else 0
+    seconds = timeout
+    if not blocking:
+        if seconds != -1:
+            raise ValueError("can't specify a timeout for a non-blocking call")
+        return 0
+    if seconds == -1:
+        return FOREVER
+    if seconds < 0:
+        raise ValueError("timeout value must be a non-negative number")
+    return _nanoseconds(seconds)
+
+
+cdef int64_t _optional_timeout(timeout) except? -2:
+    """A timeout of which None is for ever, and a negative one none at all."""
+    cdef double seconds
+    if timeout is None:
+        return FOREVER
+    seconds = timeout
+    return _nanoseconds(seconds) if seconds > 0 else (0 if seconds == seconds else _nanoseconds(seconds))
+
+
+# ---- Handles in pickles
+
+# A pickled handle keeps its object alive for a while by itself: whoever pickled it may have dropped it before the other
+# side has unpickled it (multiprocessing forgets the arguments of a process as soon as it has started).
+cdef double _TRANSIT_SECONDS = 60.0
+cdef object _in_transit = deque()
+
+
+cdef _note_transit(object handle):
+    _forget_arrived()
+    _in_transit.append((time.monotonic(), handle))
+
+
+cdef _forget_arrived():
+    cdef double latest = time.monotonic() - _TRANSIT_SECONDS
+    while _in_transit and (<double>(_in_transit[0][0])) < latest:
+        _in_transit.popleft()
+
+
+cdef bytes _ticket_of(const Handle& handle, object keep):
+    cdef Ticket ticket
+    write_ticket(handle, ticket)
+    _note_transit(keep)
+    return PyBytes_FromStringAndSize(<const char*>&ticket, sizeof(Ticket))
+
+
+cdef _attach(bytes text, str what, int kind, Handle* handle):
+    """Reaches the object that a ticket names; raises HandleError where that cannot be."""
+    cdef Ticket ticket
+    cdef AttachFailure failure = ATTACHED
+    cdef Mapping* mapping
+    if len(text) != sizeof(Ticket):
+        raise HandleError(f"this {what}'s handle is damaged: it has {len(text)} bytes, not {sizeof(Ticket)}")
+    memcpy(&ticket, <const char*>text, sizeof(Ticket))
+    if ticket_check(ticket) != ticket.check:
+        raise HandleError(f"this {what}'s handle is damaged: its bytes were changed")
+    if ticket.kind != <uint32_t>kind:
+        raise HandleError(f"this is no {what}'s handle, but that of something else")
+    mapping = reach_arena(ticket, failure)
+    if mapping == NULL:
+        raise HandleError(_reason(failure, ticket, what))
+    failure = attach_object(mapping, _token_in(mapping), ticket, <Kind>kind, handle[0])
+    if failure == ATTACH_FULL and mapping.sweep() != 0:
+        failure = attach_object(mapping, _token_in(mapping), ticket, <Kind>kind, handle[0])
+    if failure == ATTACH_FULL:
+        raise ArenaFullError(f"the arena has no memory left for another handle of this {what}")
+    if failure != ATTACHED:
+        raise HandleError(
+            f"the {what} of this handle is gone: the last process that held it has dropped it; "
+            "keep it alive until the handle has arrived"
+        )
+
+
+cdef str _reason(AttachFailure failure, const Ticket& ticket, str what):
+    if failure == OTHER_VERSION:
+        return f"this {what} is of a treadle with another memory layout; run one version in all processes"
+    if failure == OTHER_NAMESPACE:
+        return f"this {what} belongs to processes of another pid namespace (container), which cannot be joined"
+    if failure == ATTACH_FULL:
+        return f"the arena of this {what} has no memory left for another process"
+    return (
+        f"the arena of this {what} cannot be reached: pid {ticket.sender_pid}, which sent the handle, and "
+        f"pid {ticket.creator_pid}, which made the arena, have ended or are not this user's"
+    )
+
+
+# ---- What all objects raise
+
+cdef int _interrupted() except -1:
+    return -1  # hands on the exception that a signal's handler has set
+
+cdef _arena_full(str what):
+    return ArenaFullError(
+        f"no room for {what}: the arena has reached its limit of {arena_statistics().limit} bytes; "
+        "free something, or raise it with treadle.set_arena_limit()"
+    )
+
+
+cdef str _who(const Handle& handle, Token token, uint64_t holder):
+    cdef Identity identity
+    identify(handle.mapping, token, holder, identity)
+    if identity.pid == 0:
+        return "a process that has ended" if handle.mapping != NULL else "a thread that a fork has left behind"
+    name = (<bytes>(<char*>identity.name)).decode("utf-8", "ignore")
+    return f"pid {identity.pid} (thread {name or identity.tid})" if name or identity.tid else f"pid {identity.pid}"

@@ -1,0 +1,150 @@
+"""Exceptions and warnings.
+
+A message says what, who, and what to do next.
+"""
+
+from __future__ import annotations
+
+import queue
+
+TYPE_CHECKING = False  # type checkers know the name; importing typing takes longer than all of this
+
+__all__ = [
+    "ArenaFullError",
+    "Empty",
+    "Full",
+    "HandleError",
+    "ItemError",
+    "OwnerDiedError",
+    "OwnerDiedWarning",
+    "ShutDown",
+    "TreadleError",
+]
+
+
+class TreadleError(Exception):
+    """The base of treadle's own errors.
+
+    >>> import treadle
+    >>> issubclass(treadle.HandleError, treadle.TreadleError)
+    True
+    """
+
+
+class OwnerDiedError(TreadleError):
+    """A lock's owner ended while it held the lock; what the lock guards may be half changed.
+
+    The lock is *inconsistent*: nobody can acquire it until somebody calls ``recover()``.
+
+    >>> import multiprocessing, treadle
+    >>> lock = treadle.Lock(label="jobs")
+    >>> process = multiprocessing.get_context("fork").Process(target=lock.acquire)
+    >>> process.start()  # it takes the lock and ends
+    >>> process.join()
+    >>> lock.acquire()
+    Traceback (most recent call last):
+    ...
+    treadle.OwnerDiedError: lock 'jobs' was held by pid ...; call recover() before use
+    >>> with lock.recover() as needed:
+    ...     needed
+    True
+    """
+
+
+class HandleError(TreadleError):
+    """A handle reaches nothing: its object is gone, it is damaged, or it is of a foreign arena.
+
+    >>> import treadle
+    >>> rebuild, (ticket,) = treadle.Event().__reduce__()
+    >>> rebuild(ticket[:-1])
+    Traceback (most recent call last):
+    ...
+    treadle.HandleError: this event's handle is damaged: ...
+    """
+
+
+class ItemError(TreadleError):
+    """An item of a queue could not be rebuilt; its cause says why.
+
+    The item is gone, the queue goes on.
+
+    >>> import treadle
+    >>> class Fragile:
+    ...     def __reduce__(self):
+    ...         return int, ("not a number",)
+    >>> queue = treadle.Queue(label="jobs")
+    >>> queue.put(Fragile())
+    >>> queue.get()
+    Traceback (most recent call last):
+    ...
+    treadle.ItemError: an item that pid ... put into queue 'jobs' cannot be rebuilt here (...
+    """
+
+
+class ArenaFullError(TreadleError, MemoryError):
+    """The arena's memory limit is reached; nothing was changed.
+
+    >>> import treadle
+    >>> queue = treadle.Queue()
+    >>> try:
+    ...     queue.put(bytes(1_000_000))
+    ... except treadle.ArenaFullError:
+    ...     ...  # free something, or raise the limit with treadle.set_arena_limit()
+    """
+
+
+class OwnerDiedWarning(RuntimeWarning):
+    """What a dead process held was taken over, or given back, without anybody repairing it.
+
+    >>> import multiprocessing, treadle
+    >>> lock = treadle.Lock(on_owner_death="recover")
+    >>> process = multiprocessing.get_context("fork").Process(target=lock.acquire)
+    >>> process.start()  # it takes the lock and ends
+    >>> process.join()
+    >>> import warnings
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     lock.acquire()
+    True
+    >>> caught[0].category.__name__
+    'OwnerDiedWarning'
+    """
+
+
+Empty = queue.Empty
+Full = queue.Full
+
+if TYPE_CHECKING:
+
+    class ShutDown(Exception):
+        """The queue was shut down: nothing more can be put, or nothing more will come."""
+
+elif hasattr(queue, "ShutDown"):  # Python 3.13
+    ShutDown = queue.ShutDown
+else:
+
+    class ShutDown(Exception):
+        """The queue was shut down: nothing more can be put, or nothing more will come.
+
+        >>> import treadle
+        >>> queue = treadle.Queue()
+        >>> queue.shutdown()
+        >>> try:
+        ...     queue.get()
+        ... except treadle.ShutDown:
+        ...     "nothing more"
+        'nothing more'
+        """
+
+        __module__ = "treadle"
+
+
+for _error in (
+    TreadleError,
+    OwnerDiedError,
+    HandleError,
+    ItemError,
+    ArenaFullError,
+    OwnerDiedWarning,
+):
+    _error.__module__ = "treadle"  # the name that tracebacks show and pickles keep

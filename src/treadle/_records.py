@@ -1,0 +1,173 @@
+"""What ``owner`` and ``statistics()`` return: frozen snapshots, possibly stale when you read them.
+
+Imported by the first of them that is asked for: dataclasses are slow to import and to make.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = [
+    "ArenaStatistics",
+    "BarrierStatistics",
+    "ConditionStatistics",
+    "EventStatistics",
+    "Holder",
+    "LockStatistics",
+    "QueueStatistics",
+    "SemaphoreStatistics",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds a lock.
+
+    ``since`` is on the clock of ``time.monotonic()``, a few milliseconds coarse. ``thread_id`` is
+    the system's (``threading.get_native_id()``). ``thread_name`` is empty when it is not known.
+
+    >>> import os, treadle
+    >>> lock = treadle.Lock()
+    >>> with lock:
+    ...     lock.owner.pid == os.getpid(), lock.owner.thread_name
+    (True, 'MainThread')
+    """
+
+    pid: int
+    thread_id: int
+    thread_name: str
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class LockStatistics:
+    """A ``Lock`` or ``RLock``. ``waiting`` counts the parked threads (shared locks only).
+
+    >>> import treadle
+    >>> lock = treadle.RLock(label="books")
+    >>> with lock:
+    ...     lock.statistics()
+    LockStatistics(label='books', shared=True, locked=True, inconsistent=False, owner=Holder(...
+    """
+
+    label: str
+    shared: bool
+    locked: bool
+    inconsistent: bool
+    owner: Holder | None
+    recursion: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class SemaphoreStatistics:
+    """A ``Semaphore`` or ``BoundedSemaphore``. ``bound`` is None for an unbounded one.
+
+    >>> import treadle
+    >>> treadle.Semaphore(2).statistics()
+    SemaphoreStatistics(label=..., value=2, initial=2, bound=None, reclaim=False, waiting=0)
+    """
+
+    label: str
+    shared: bool
+    value: int
+    initial: int
+    bound: int | None
+    reclaim: bool
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class EventStatistics:
+    """An ``Event``.
+
+    >>> import treadle
+    >>> treadle.Event(label="ready").statistics()
+    EventStatistics(label='ready', shared=True, is_set=False, waiting=0)
+    """
+
+    label: str
+    shared: bool
+    is_set: bool
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionStatistics:
+    """A ``Condition``. ``waiting`` counts who has not been notified yet, the dead included.
+
+    >>> import treadle
+    >>> treadle.Condition(label="not empty").statistics()
+    ConditionStatistics(label='not empty', shared=True, waiting=0, lock=LockStatistics(...
+    """
+
+    label: str
+    shared: bool
+    waiting: int
+    lock: LockStatistics | None
+
+
+@dataclass(frozen=True, slots=True)
+class BarrierStatistics:
+    """A ``Barrier``.
+
+    >>> import treadle
+    >>> treadle.Barrier(2, label="round").statistics()
+    BarrierStatistics(label='round', shared=True, parties=2, waiting=0, broken=False)
+    """
+
+    label: str
+    shared: bool
+    parties: int
+    waiting: int
+    broken: bool
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStatistics:
+    """A ``Queue``.
+
+    ``puts`` and ``gets`` count items since the queue was made; ``bytes`` is what the waiting items
+    occupy. ``leased`` items are out; ``redelivered`` counts the deliveries beyond the first.
+
+    >>> import treadle
+    >>> queue = treadle.Queue()
+    >>> queue.put_many("abc")
+    >>> statistics = queue.statistics()
+    >>> statistics.qsize, statistics.unfinished, statistics.gets
+    (3, 3, 0)
+    """
+
+    label: str
+    qsize: int
+    maxsize: int
+    bytes: int
+    maxbytes: int
+    puts: int
+    gets: int
+    unfinished: int
+    leased: int
+    redelivered: int
+    waiting: int
+    is_shutdown: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ArenaStatistics:
+    """The shared memory that this process makes its objects in. Sizes are in bytes.
+
+    ``backed`` is what the system has given, ``used`` the part of it in use; ``rebuilds`` counts how
+    often the arena's books were mended after a process was killed while it changed them.
+
+    >>> import treadle
+    >>> lock = treadle.Lock()
+    >>> statistics = treadle.arena_statistics()
+    >>> 0 < statistics.used <= statistics.backed <= statistics.limit
+    True
+    """
+
+    limit: int
+    backed: int
+    used: int
+    blocks: int
+    rebuilds: int

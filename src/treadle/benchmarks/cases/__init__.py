@@ -1,0 +1,19 @@
+"""The work that is measured, by subject; `all_cases` lists it in the order of the table."""
+
+from treadle.benchmarks.case import Case
+from treadle.benchmarks.cases import (
+    arrays,
+    contention,
+    footprint,
+    idle,
+    latency,
+    operations,
+    startup,
+    throughput,
+)
+
+
+def all_cases() -> list[Case]:
+    """Every case of the bench, in the order of the table."""
+    modules = (operations, contention, throughput, arrays, latency, footprint, idle, startup)
+    return [case for module in modules for case in module.cases()]

@@ -1,0 +1,85 @@
+"""What holds for every test: a watchdog, and soak tests only when they are asked for."""
+
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+_DEFAULT_SECONDS = 60.0
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--watchdog",
+        type=float,
+        default=_DEFAULT_SECONDS,
+        metavar="SECONDS",
+        help="end the run with all stacks when a test without a watchdog marker takes longer; "
+        "0: never end it (default: %(default)s)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.watchdog > 0 and not config.option.usepdb and not config.option.collectonly:
+        config.pluginmanager.register(_Watchdog(config), "treadle-watchdog")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if "soak" in config.option.markexpr:
+        return
+    soaking = [item for item in items if item.get_closest_marker("soak")]
+    if soaking:
+        config.hook.pytest_deselected(items=soaking)
+        items[:] = [item for item in items if not item.get_closest_marker("soak")]
+
+
+class _Watchdog:
+    """Tells the process of watchdog.py which test runs, and how long it may take."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._default: float = config.option.watchdog
+        self._owner = os.getpid()
+        # Processes that tests start print their stacks on SIGABRT too, and leave no core file.
+        os.environ["PYTHONFAULTHANDLER"] = "1"
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+        # It speaks on the terminal, not into the file where pytest captures the tests' output.
+        with config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", Path(__file__).with_name("watchdog.py"), str(os.getpid())],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C is for the tests
+            )
+        self._arm(self._default, "the collection of the tests")
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_collection_finish(self) -> Generator[None]:
+        self._order("disarm")
+        return (yield)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        marker = item.get_closest_marker("watchdog")
+        self._arm(marker.args[0] if marker else self._default, item.nodeid)
+        try:
+            return (yield)
+        finally:
+            self._order("disarm")
+
+    def pytest_unconfigure(self) -> None:
+        # Not disarmed: what hangs while the interpreter ends is a failure too.
+        self._arm(self._default, "the end of the test run")
+
+    def _arm(self, seconds: float, name: str) -> None:
+        self._order(f"arm {seconds:g} {ascii(name)[1:-1]}")
+
+    def _order(self, order: str) -> None:
+        # A forked child that strays into here must not speak for its parent.
+        if os.getpid() == self._owner:
+            assert self._process.stdin is not None
+            self._process.stdin.write(f"{order}\n".encode())
+            self._process.stdin.flush()

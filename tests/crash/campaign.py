@@ -1,0 +1,277 @@
+"""A campaign of sudden deaths: workers are killed at random moments, and then all must balance.
+
+    python -m tests.crash.campaign --seed 7 --kills 200 --workers 4 --work all --start fork
+
+Half of the lives end by a timer of the kernel's that was set when they began, the others by the
+supervisor, some of them in the instant of their birth; each is replaced. When enough have died, the
+kills stop, the last generation does its share undisturbed, the queues are drained, and the books
+are checked (account.py). Exit code 0: all of it balances.
+
+The seed fixes what the workers do and how long they may live; where exactly a kill strikes is up to
+the clock. A failure therefore repeats often, not always: raise `--kills`.
+"""
+
+import argparse
+import gc
+import multiprocessing
+import os
+import random
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import treadle
+from tests.crash.account import Account, settle
+from tests.crash.journal import Act, Journals
+from tests.crash.sudden_death import die_with_parent, light_fuse
+from tests.crash.worker import PERMITS, STOP, WORK, Ground, live
+
+_LAST_STEPS = 60  # pieces of work that each of the last generation does
+_SUPERVISOR = 0  # its life in the journals
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
+    parser.add_argument("--kills", type=int, default=150)
+    parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--work", choices=tuple(WORK), default="all")
+    parser.add_argument("--start", choices=("fork", "spawn", "forkserver"), default="fork")
+    chosen = vars(parser.parse_args(arguments))
+    options = " ".join(f"--{name} {value}" for name, value in chosen.items())
+    print(f"repeat with: {sys.executable} -m tests.crash.campaign {options}", flush=True)
+    began = time.monotonic()
+    account = Campaign(**chosen).run()
+    print(", ".join(f"{value} {name}" for name, value in account.figures.items()))
+    print(f"{time.monotonic() - began:.1f} s")
+    for sentence in account.wrong:
+        print(f"WRONG: {sentence}", file=sys.stderr)
+    return 1 if account.wrong else 0
+
+
+@dataclass
+class Alive:
+    """A worker that was started and has not been seen dead."""
+
+    life: int
+    slot: int
+    pid: int
+    descriptor: int  # becomes readable when it has ended
+    reap: Callable[[], int | None]  # its signal, or None
+
+
+class Campaign:
+    def __init__(self, *, seed: int, kills: int, workers: int, work: str, start: str) -> None:
+        self.kills = kills
+        self.workers = workers
+        self.work = work
+        self.start = start
+        self.dice = random.Random(seed)
+        self.seed = seed
+        self.journals = Journals(2 + 2 * kills + 4 * workers)
+        self.next_life = _SUPERVISOR + 1
+        self.killed: dict[int, bool] = {}
+        self.alive: dict[int, Alive] = {}  # by descriptor
+
+    def run(self) -> Account:
+        first = treadle.Lock()  # makes the arena and the records of this process
+        treadle.sweep()
+        before = treadle.arena_statistics()
+        self.ground = Ground.make()
+        self._rage()
+        self._last_generation()
+        self._drain()
+        self.killed[_SUPERVISOR] = False
+        account = settle(
+            self.journals,
+            self.killed,
+            self.ground.items.statistics(),
+            self.ground.jobs.statistics(),
+        )
+        self._check_objects(account)
+        if self.start == "fork":  # a handle that was pickled lives on for a while by itself
+            self._check_memory(account, before)
+        del first
+        return account
+
+    # ---- Lives and deaths
+
+    def _rage(self) -> None:
+        """Kills and replaces workers until enough have died."""
+        deaths = 0
+        while deaths < self.kills and self.next_life + self.workers < self.journals.lives:
+            while len(self.alive) < self.workers:
+                self._give_birth()
+            deaths += self._await_deaths(self._patience())
+            if self.alive and self.dice.random() < 0.5:
+                os.kill(self.dice.choice(list(self.alive.values())).pid, signal.SIGKILL)
+
+    def _patience(self) -> float:
+        """Seconds: as often a moment as a while; with spawn, most are to get to work."""
+        return 10 ** (self.dice.uniform(-4.5, -0.9) + (1 if self.start == "spawn" else 0))
+
+    def _give_birth(self) -> None:
+        fuse = int(10 ** self.dice.uniform(1.3, 5.2)) if self.dice.random() < 0.5 else 0
+        worker = self._begin(fuse, steps=1 << 30)
+        if self.start == "fork" and self.dice.random() < 0.05:
+            os.kill(worker.pid, signal.SIGKILL)
+
+    def _begin(self, fuse: int, steps: int) -> Alive:
+        life, self.next_life = self.next_life, self.next_life + 1
+        slots = {worker.slot for worker in self.alive.values()}
+        slot = next(slot for slot in range(self.workers) if slot not in slots)
+        arguments = (self.ground, self.journals, life, slot, self.seed, steps, self.work, fuse)
+        if self.start == "fork":
+            worker = _fork(life, slot, arguments)
+        else:
+            worker = _start(self.start, life, slot, arguments)
+        self.alive[worker.descriptor] = worker
+        return worker
+
+    def _await_deaths(self, seconds: float | None) -> int:
+        """Waits until somebody has ended; returns how many of them were killed."""
+        deaths = 0
+        for descriptor in select.select(list(self.alive), [], [], seconds)[0]:
+            worker = self.alive.pop(descriptor)
+            ended_by = worker.reap()
+            self.killed[worker.life] = ended_by is not None
+            if ended_by not in (None, signal.SIGKILL):
+                raise SystemExit(f"life {worker.life} was ended by {signal.Signals(ended_by).name}")
+            deaths += ended_by is not None
+        return deaths
+
+    def _last_generation(self) -> None:
+        """Who still lives ends in peace; their places are taken by workers that nobody kills."""
+        self.journals.common(STOP).value = 1
+        while self.alive:
+            self._await_deaths(None)
+        self.journals.common(STOP).value = 0
+        for _ in range(self.workers):
+            self._begin(fuse=0, steps=_LAST_STEPS)
+        while self.alive:
+            self._await_deaths(None)
+
+    # ---- The end
+
+    def _drain(self) -> None:
+        """Takes what is left in the queues; what the dead had on lease comes back by itself."""
+        journal = self.journals.writer(_SUPERVISOR)
+        items, jobs = self.ground.items, self.ground.jobs
+        assert items.qsize() + 5 * jobs.statistics().unfinished < journal.room()
+        while True:
+            journal.note(Act.GETTING, 1)
+            try:
+                journal.note(Act.GOT, items.get(block=False)[0])
+            except treadle.Empty:
+                journal.note(Act.GET_OVER)
+                break
+            journal.note(Act.GET_OVER)
+        jobs.shutdown()  # from here on, get and lease wait only for what others hold
+        with suppress(treadle.ShutDown):
+            while True:
+                lease = jobs.lease()
+                number = lease.item[0]
+                journal.note(Act.LEASED, number, lease.deliveries)
+                journal.note(Act.ACTED_ON, number)
+                lease.ack()
+                journal.note(Act.ACKED, number)
+        journal.note(Act.FAREWELL)
+
+    def _check_objects(self, account: Account) -> None:
+        """Every object is free and works."""
+        ground = self.ground
+        for _ in range(ground.jobs.statistics().unfinished):  # jobs whose taker was killed
+            ground.jobs.task_done()
+        account.check(ground.jobs.join(timeout=0), "join() waits though all jobs are done")
+        for name, lock in (
+            ("lock", ground.lock),
+            ("rlock", ground.rlock),
+            ("taken over", ground.taken_over),
+        ):
+            account.check(
+                lock.acquire(blocking=False), f"{name!r} is not free: {lock.statistics()}"
+            )
+            lock.release()
+        had = 0
+        while ground.permits.acquire(blocking=False):
+            had += 1
+        account.check(had == PERMITS, f"{had} permits of {PERMITS} are left")
+        for _ in range(had):
+            ground.permits.release()
+        account.check(
+            ground.permits.get_value() == PERMITS,
+            f"the semaphore says {ground.permits.get_value()}",
+        )
+        with ground.condition:
+            ground.condition.notify_all()
+            account.check(not ground.condition.wait(timeout=0), "a notification from nobody")
+        ground.event.set()
+        account.check(ground.event.wait(), "the event cannot be set")
+        ground.barrier.reset()
+        account.check(not ground.barrier.broken, "the barrier stays broken after reset()")
+
+    def _check_memory(self, account: Account, before: treadle.ArenaStatistics) -> None:
+        del self.ground
+        gc.collect()
+        treadle.sweep()
+        after = treadle.arena_statistics()
+        account.check(
+            after.blocks == before.blocks,
+            f"the arena has {after.blocks} blocks, it had {before.blocks}",
+        )
+        # Of each size class one empty unit may be kept.
+        account.check(
+            after.used - before.used <= 10 * 64 * 1024,
+            f"{after.used} bytes of the arena are in use, it was {before.used}",
+        )
+        account.figures["rebuilds of the arena's books"] = after.rebuilds
+
+
+def _run(*arguments: Any) -> None:
+    *rest, fuse = arguments
+    if fuse:
+        light_fuse(fuse)
+    live(*rest)
+
+
+def _fork(life: int, slot: int, arguments: tuple[Any, ...]) -> Alive:
+    parent = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            die_with_parent(parent)
+            _run(*arguments)
+        finally:
+            os._exit(0)
+    descriptor = os.pidfd_open(pid)
+
+    def reap() -> int | None:
+        status = os.waitpid(pid, 0)[1]
+        os.close(descriptor)
+        return os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
+
+    return Alive(life, slot, pid, descriptor, reap)
+
+
+def _start(method: str, life: int, slot: int, arguments: tuple[Any, ...]) -> Alive:
+    process = multiprocessing.get_context(method).Process(target=_run, args=arguments, daemon=True)
+    process.start()
+    pid = process.pid
+    assert pid is not None
+
+    def reap() -> int | None:
+        process.join()
+        code = process.exitcode
+        process.close()
+        return -code if code is not None and code < 0 else None
+
+    return Alive(life, slot, pid, process.sentinel, reap)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,242 @@
+"""What cannot be pickled is its putter's error; what cannot be rebuilt costs that item alone."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import treadle
+from tests.queue.workers import PROCESSES, Start, books
+from tests.sync.threads import OtherThread
+
+
+class Refuses:
+    """Cannot be pickled."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def __reduce__(self) -> Any:
+        raise self.error
+
+
+class Breaks:
+    """Is pickled, and cannot be rebuilt; as large as it is told."""
+
+    def __init__(self, error: BaseException, size: int = 0) -> None:
+        self.error = error
+        self.ballast = bytes(size)
+
+    def __reduce__(self) -> Any:
+        return explode, (self.error, self.ballast)
+
+
+def explode(error: BaseException, ballast: bytes) -> None:
+    raise error
+
+
+# ---- On the way in
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("mine"),
+        TypeError("mine"),
+        AttributeError("mine"),
+        pickle.PicklingError("mine"),
+        KeyboardInterrupt("mine"),
+        SystemExit("mine"),
+        MemoryError("mine"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize("put", ["put", "put_nowait", "put_many"])
+def test_what_pickling_raises_is_the_putter_s_and_nothing_was_put(
+    queue: treadle.Queue, error: BaseException, put: str
+) -> None:
+    queue.put("there before")
+    before = books()
+    item = [bytes(10_000), Refuses(error)]
+    with pytest.raises(type(error)) as caught:
+        getattr(queue, put)([item] if put == "put_many" else item)
+    assert caught.value is error
+    caught.value.__traceback__ = None
+    del caught
+    assert books() == before
+    assert queue.get_many(10) == ["there before"]
+    assert queue.statistics().unfinished == 1
+
+
+@pytest.mark.parametrize(
+    "make", [threading.Lock, lambda: (n for n in "abc"), threading.current_thread]
+)
+def test_what_no_pickler_takes_is_refused_at_the_put(
+    queue: treadle.Queue, make: Callable[[], Any]
+) -> None:
+    with pytest.raises(TypeError, match="cannot pickle"):
+        queue.put(("named", make()))
+    assert queue.empty()
+
+
+def test_a_full_queue_does_not_hide_the_error_of_pickling() -> None:
+    queue = treadle.Queue(1)
+    queue.put(1)
+    with pytest.raises(ValueError, match="mine"):
+        queue.put_nowait(Refuses(ValueError("mine")))
+    with pytest.raises(ValueError, match="mine"):
+        queue.put(Refuses(ValueError("mine")))
+
+
+def test_an_item_that_found_no_room_leaves_no_memory_behind() -> None:
+    queue = treadle.Queue(1)
+    queue.put(1)
+    before = books()
+    for put in (queue.put_nowait, lambda item: queue.put_many([item], timeout=0)):
+        with pytest.raises(treadle.Full):
+            put(bytes(100_000))
+    queue.shutdown()
+    with pytest.raises(treadle.ShutDown):
+        queue.put(bytes(100_000))
+    assert books() == before
+
+
+# ---- On the way out
+
+
+@pytest.mark.parametrize("size", [0, 100_000])
+def test_an_item_that_cannot_be_rebuilt_is_lost_alone(queue: treadle.Queue, size: int) -> None:
+    queue.put_many(["before", Breaks(ValueError("broken"), size), "after"])
+    before = books()
+    assert queue.get() == "before"
+    with pytest.raises(treadle.ItemError):
+        queue.get()
+    assert queue.get() == "after"
+    assert queue.empty()
+    assert books()[1] <= before[1]
+
+
+def test_the_error_tells_item_origin_and_cause(start: Start) -> None:
+    queue = treadle.Queue(label="jobs")
+    worker = start("fork", queue.put, Breaks(ZeroDivisionError("broken")))
+    with pytest.raises(treadle.ItemError) as caught:
+        queue.get()
+    assert re.search(rf"\bpid {worker.pid}\b", str(caught.value))
+    assert worker.pid != os.getpid()
+    assert "'jobs'" in str(caught.value)
+    assert "ZeroDivisionError: broken" in str(caught.value)
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+    assert isinstance(caught.value, treadle.TreadleError)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", PROCESSES[1:])
+def test_a_class_that_the_receiver_does_not_have_is_such_an_error(start: Start, kind: str) -> None:
+    there, back = treadle.Queue(), treadle.Queue()
+    worker = start(kind, report_errors, there, back)
+    there.put("fine")
+    there.put(known_here_only)
+    there.put("fine again")
+    there.shutdown()
+    assert back.get() == "fine"
+    error, cause, pid = back.get()
+    assert (error, cause) == ("ItemError", "AttributeError")
+    assert pid == os.getpid()
+    assert back.get() == "fine again"
+    worker.join()
+
+
+class Named:
+    """Pickled as the name of a global variable."""
+
+    def __reduce__(self) -> str:
+        return "known_here_only"
+
+
+known_here_only = Named()
+
+
+def report_errors(there: treadle.Queue, back: treadle.Queue) -> None:
+    del globals()["known_here_only"]
+    while True:
+        try:
+            back.put(there.get())
+        except treadle.ItemError as error:
+            pid = re.search(r"\bpid (\d+)\b", str(error))
+            assert pid is not None
+            back.put((type(error).__name__, type(error.__cause__).__name__, int(pid[1])))
+        except treadle.ShutDown:
+            return
+
+
+@pytest.mark.parametrize("broken_one", [0, 5, 9])
+def test_of_a_batch_only_the_broken_item_is_lost(queue: treadle.Queue, broken_one: int) -> None:
+    items: list[Any] = list(range(10))
+    items[broken_one] = Breaks(ValueError("broken"))
+    queue.put_many(items)
+    got: list[Any] = []
+    failures = 0
+    while len(got) < 9:
+        try:
+            got += queue.get_many(100)
+        except treadle.ItemError:
+            failures += 1
+    assert got == [n for n in range(10) if n != broken_one]
+    assert failures <= 1
+    assert queue.empty()
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_batch_of_nothing_but_broken_items_tells_so(queue: treadle.Queue, count: int) -> None:
+    queue.put_many([Breaks(ValueError("broken"))] * count)
+    with pytest.raises(treadle.ItemError) as caught:
+        queue.get_many(10)
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
+def test_on_lease_a_broken_item_is_gone_and_done(queue: treadle.Queue) -> None:
+    """Nobody could do anything else with it: given back, it would go round for ever."""
+    queue.put(Breaks(ValueError("broken"), 20_000))
+    queue.put("after")
+    with pytest.raises(treadle.ItemError):
+        queue.lease()
+    with queue.lease() as lease:
+        assert (lease.item, lease.deliveries) == ("after", 1)
+    assert queue.join(timeout=0)
+    assert queue.statistics().leased == 0
+
+
+def test_on_lease_an_interrupted_rebuilding_gives_the_item_back(queue: treadle.Queue) -> None:
+    queue.put(Breaks(KeyboardInterrupt("now")))
+    with pytest.raises(KeyboardInterrupt):
+        queue.lease()
+    assert queue.qsize() == 1
+    assert queue.statistics().leased == 0
+
+
+def test_an_iteration_ends_with_the_error_and_can_be_taken_up_again(queue: treadle.Queue) -> None:
+    queue.put_many([1, Breaks(ValueError("broken")), 2])
+    queue.shutdown()
+    got = []
+    with pytest.raises(treadle.ItemError):
+        for item in queue:
+            got.append(item)
+    got += list(queue)
+    assert got == [1, 2]
+
+
+def test_who_waits_for_the_next_item_is_not_disturbed(
+    queue: treadle.Queue, other: OtherThread
+) -> None:
+    queue.put(Breaks(ValueError("broken")))
+    with pytest.raises(treadle.ItemError):
+        queue.get()
+    got = other.start(queue.get)
+    queue.put("next")
+    assert got.result() == "next"

@@ -1,0 +1,429 @@
+"""The public surface: names, parameters, their kinds and defaults, as the contract has them.
+
+Whoever adds something public adds it to the table. Whoever changes a line of it breaks somebody's
+program. An added parameter must be optional.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import inspect
+import pickle
+import queue
+import re
+import threading
+import types
+from collections.abc import Callable
+from inspect import Parameter
+from typing import Any
+
+import pytest
+
+import treadle
+
+_ATTRIBUTE = "an attribute"
+_EXIT = "kind, error, trace"
+
+# Class or function -> its parameters ("" is the call of the class itself) and its members.
+_CONTRACT: dict[str, dict[str, str]] = {
+    "Lock": {
+        "": "*, shared=True, on_owner_death='raise', label=None",
+        "acquire": "blocking=True, timeout=-1",
+        "release": "",
+        "locked": "",
+        "recover": "timeout=-1",
+        "owner": _ATTRIBUTE,
+        "label": _ATTRIBUTE,
+        "statistics": "",
+        "__enter__": "",
+        "__exit__": _EXIT,
+    },
+    "RLock": {
+        "": "*, shared=True, on_owner_death='raise', label=None",
+        "acquire": "blocking=True, timeout=-1",
+        "release": "",
+        "locked": "",
+        "recover": "timeout=-1",
+        "owner": _ATTRIBUTE,
+        "label": _ATTRIBUTE,
+        "statistics": "",
+        "__enter__": "",
+        "__exit__": _EXIT,
+    },
+    "Semaphore": {
+        "": "value=1, *, shared=True, reclaim=False, label=None",
+        "acquire": "blocking=True, timeout=None",
+        "release": "n=1",
+        "get_value": "",
+        "label": _ATTRIBUTE,
+        "statistics": "",
+        "__enter__": "",
+        "__exit__": _EXIT,
+    },
+    "BoundedSemaphore": {
+        "": "value=1, *, shared=True, reclaim=True, label=None",
+        "acquire": "blocking=True, timeout=None",
+        "release": "n=1",
+        "get_value": "",
+        "label": _ATTRIBUTE,
+        "statistics": "",
+        "__enter__": "",
+        "__exit__": _EXIT,
+    },
+    "Event": {
+        "": "*, shared=True, label=None",
+        "set": "",
+        "clear": "",
+        "is_set": "",
+        "wait": "timeout=None",
+        "label": _ATTRIBUTE,
+        "statistics": "",
+    },
+    "Condition": {
+        "": "lock=None, *, shared=True, label=None",
+        "wait": "timeout=None",
+        "wait_for": "predicate, timeout=None",
+        "notify": "n=1",
+        "notify_all": "",
+        "label": _ATTRIBUTE,
+        "statistics": "",
+        "__enter__": "",
+        "__exit__": _EXIT,
+    },
+    "Barrier": {
+        "": "parties, action=None, timeout=None, *, shared=True, label=None",
+        "wait": "timeout=None",
+        "reset": "",
+        "abort": "",
+        "parties": _ATTRIBUTE,
+        "n_waiting": _ATTRIBUTE,
+        "broken": _ATTRIBUTE,
+        "label": _ATTRIBUTE,
+        "statistics": "",
+    },
+    "Queue": {
+        "": "maxsize=0, *, maxbytes=0, label=None",
+        "put": "item, block=True, timeout=None",
+        "put_nowait": "item",
+        "put_many": "items, timeout=None",
+        "get": "block=True, timeout=None, *, copy=True",
+        "get_nowait": "",
+        "get_many": "max_items, timeout=None",
+        "lease": "timeout=None",
+        "task_done": "",
+        "join": "timeout=None",
+        "shutdown": "immediate=False",
+        "qsize": "",
+        "empty": "",
+        "full": "",
+        "maxsize": _ATTRIBUTE,
+        "maxbytes": _ATTRIBUTE,
+        "is_shutdown": _ATTRIBUTE,
+        "label": _ATTRIBUTE,
+        "statistics": "",
+        "__iter__": "",
+    },
+    "Lease": {
+        "item": _ATTRIBUTE,
+        "deliveries": _ATTRIBUTE,
+        "ack": "",
+        "nack": "",
+        "__enter__": "",
+        "__exit__": _EXIT,
+    },
+    "arena_statistics": {"": ""},
+    "set_arena_limit": {"": "size"},
+    "sweep": {"": ""},
+}
+_CALLS = [
+    (name, member, parameters)
+    for name, members in _CONTRACT.items()
+    for member, parameters in members.items()
+    if parameters != _ATTRIBUTE
+]
+_each_call = pytest.mark.parametrize(
+    ("name", "member", "parameters"), _CALLS, ids=[".".join(call[:2]).strip(".") for call in _CALLS]
+)
+_OBJECTS: dict[str, Callable[..., Any]] = {
+    name: functools.partial(treadle.Barrier, 2) if name == "Barrier" else getattr(treadle, name)
+    for name, members in _CONTRACT.items()
+    if "label" in members
+}
+_WITH_STORAGES = [name for name in _OBJECTS if "shared=True" in _CONTRACT[name][""]]
+_each_object = pytest.mark.parametrize("name", _OBJECTS)
+
+
+# ---- Names and parameters
+
+
+def test_the_public_names_are_those_of_the_contract() -> None:
+    assert set(treadle.__all__) == {
+        *_CONTRACT,
+        *_ERRORS,
+        "Empty",
+        "Full",
+        "ShutDown",
+        "BrokenBarrierError",
+        "Holder",
+        *_STATISTICS,
+    }
+    assert sorted(set(treadle.__all__)) == treadle.__all__
+
+
+@pytest.mark.parametrize("name", [name for name in _CONTRACT if name[0].isupper()])
+def test_the_members_are_those_of_the_contract(name: str) -> None:
+    members = {member for member in dir(getattr(treadle, name)) if not member.startswith("_")}
+    assert members == {member for member in _CONTRACT[name] if not member.startswith("__")} - {""}
+
+
+def _parameters(subject: Callable[..., Any]) -> list[Parameter]:
+    parameters = list(inspect.signature(subject).parameters.values())
+    is_method = parameters and parameters[0].name == "self"
+    return parameters[1:] if is_method else parameters
+
+
+def _of_the_contract(text: str) -> list[Parameter]:
+    return _parameters(eval(f"lambda {text}: None"))
+
+
+def _assert_takes(actual: list[Parameter], promised: list[Parameter]) -> None:
+    """Every call that fits the promised parameters fits the actual ones, and means the same."""
+    by_name = {parameter.name: parameter for parameter in actual}
+    for place, parameter in enumerate(promised):
+        own = by_name.pop(parameter.name)
+        assert (own.kind, own.default) == (parameter.kind, parameter.default), parameter.name
+        if parameter.kind is not Parameter.KEYWORD_ONLY:
+            assert actual[place] is own, f"{parameter.name} has moved"
+    for parameter in by_name.values():
+        assert parameter.default is not Parameter.empty, f"{parameter.name} must be optional"
+
+
+@_each_call
+def test_the_parameters_are_those_of_the_contract(name: str, member: str, parameters: str) -> None:
+    subject = getattr(treadle, name)
+    subject = getattr(subject, member) if member else subject
+    _assert_takes(_parameters(subject), _of_the_contract(parameters))
+
+
+# ---- Calls
+
+
+_SAMPLES: dict[str, Any] = {
+    "action": None,
+    "block": True,
+    "blocking": True,
+    "copy": False,
+    "error": None,
+    "immediate": True,
+    "item": 1,
+    "items": [1, 2],
+    "kind": None,
+    "label": "sample",
+    "lock": None,
+    "max_items": 2,
+    "maxbytes": 1 << 16,
+    "maxsize": 8,
+    "n": 1,
+    "on_owner_death": "recover",
+    "parties": 1,
+    "predicate": lambda: True,
+    "reclaim": True,
+    "shared": False,
+    "size": 1 << 30,
+    "timeout": 0.01,
+    "trace": None,
+    "value": 2,
+}
+
+
+@contextlib.contextmanager
+def _ready_for(name: str, member: str) -> Any:
+    """What the member can be called on without an error and without a wait."""
+    if not member:
+        limit = treadle.arena_statistics().limit
+        yield getattr(treadle, name)
+        treadle.set_arena_limit(limit)
+        return
+    subject: Any
+    if name == "Lease":
+        jobs: treadle.Queue[int] = treadle.Queue()
+        jobs.put(1)
+        subject = jobs.lease()
+    else:
+        subject = treadle.Barrier(1) if name == "Barrier" else getattr(treadle, name)()
+    if name == "Queue" and member in {"get", "get_nowait", "get_many", "lease", "task_done"}:
+        subject.put(1)
+    if name == "Condition" or (name != "Lease" and member in {"release", "__exit__"}):
+        subject.acquire()
+    yield getattr(subject, member)
+
+
+@_each_call
+def test_a_call_takes_every_parameter_by_name(name: str, member: str, parameters: str) -> None:
+    named = {p.name: _SAMPLES[p.name] for p in _of_the_contract(parameters)}
+    with _ready_for(name, member) as call:
+        call(**named)
+
+
+@_each_call
+def test_a_call_takes_parameters_by_place(name: str, member: str, parameters: str) -> None:
+    promised = _of_the_contract(parameters)
+    placed = [_SAMPLES[p.name] for p in promised if p.kind is not Parameter.KEYWORD_ONLY]
+    with _ready_for(name, member) as call:
+        call(*placed)
+
+
+@_each_call
+def test_a_call_refuses_one_argument_more(name: str, member: str, parameters: str) -> None:
+    promised = _of_the_contract(parameters)
+    placed = [_SAMPLES[p.name] for p in promised if p.kind is not Parameter.KEYWORD_ONLY]
+    with _ready_for(name, member) as call:
+        with pytest.raises(TypeError):
+            call(*placed, None)
+        with pytest.raises(TypeError):
+            call(*placed, no_such_parameter=1)
+
+
+# ---- Beside the standard library
+
+
+_REPLACED: list[tuple[type, type]] = [
+    (threading._RLock, treadle.RLock),  # type: ignore[attr-defined]  # the one that has signatures
+    (threading.Semaphore, treadle.Semaphore),
+    (threading.BoundedSemaphore, treadle.BoundedSemaphore),
+    (threading.Event, treadle.Event),
+    (threading.Condition, treadle.Condition),
+    (threading.Barrier, treadle.Barrier),
+    (queue.Queue, treadle.Queue),
+]
+_OLD_SPELLINGS = {"notifyAll", "isSet"}
+
+
+@pytest.mark.parametrize(("theirs", "ours"), _REPLACED, ids=lambda kind: kind.__name__)
+def test_whatever_is_called_as_in_the_standard_library_works(theirs: type, ours: type) -> None:
+    _assert_takes(_parameters(ours), _parameters(theirs))
+    instance = ours(1) if ours is treadle.Barrier else ours()
+    methods = inspect.getmembers(theirs, inspect.isfunction)
+    names = {name for name, _ in methods if not name.startswith("_")} - _OLD_SPELLINGS
+    assert names
+    for name in names:
+        _assert_takes(_parameters(getattr(instance, name)), _parameters(getattr(theirs, name)))
+    properties = inspect.getmembers(theirs, lambda member: isinstance(member, property))
+    assert {name for name, _ in properties} <= set(dir(instance))
+
+
+def test_the_exceptions_of_the_standard_library_are_its_own() -> None:
+    assert treadle.Empty is queue.Empty
+    assert treadle.Full is queue.Full
+    assert treadle.BrokenBarrierError is threading.BrokenBarrierError
+    if hasattr(queue, "ShutDown"):
+        assert treadle.ShutDown is queue.ShutDown
+    else:
+        assert issubclass(treadle.ShutDown, Exception)
+
+
+_ERRORS: dict[str, tuple[type, ...]] = {
+    "TreadleError": (Exception,),
+    "OwnerDiedError": (treadle.TreadleError,),
+    "HandleError": (treadle.TreadleError,),
+    "ItemError": (treadle.TreadleError,),
+    "ArenaFullError": (treadle.TreadleError, MemoryError),
+    "OwnerDiedWarning": (RuntimeWarning,),
+}
+
+
+@pytest.mark.parametrize("name", _ERRORS)
+def test_the_errors_are_caught_as_the_contract_says(name: str) -> None:
+    error = getattr(treadle, name)
+    assert error.__bases__ == _ERRORS[name]
+    copy = pickle.loads(pickle.dumps(error("who, what")))
+    assert type(copy) is error
+    assert str(copy) == "who, what"
+
+
+# ---- Records
+
+
+_STATISTICS = {
+    "LockStatistics": [treadle.Lock, treadle.RLock],
+    "SemaphoreStatistics": [treadle.Semaphore, treadle.BoundedSemaphore],
+    "EventStatistics": [treadle.Event],
+    "ConditionStatistics": [treadle.Condition],
+    "BarrierStatistics": [lambda: treadle.Barrier(1)],
+    "QueueStatistics": [treadle.Queue],
+    "ArenaStatistics": [],
+}
+
+
+@pytest.mark.parametrize("name", ["Holder", *_STATISTICS])
+def test_a_record_is_a_frozen_dataclass(name: str) -> None:
+    record = getattr(treadle, name)
+    assert dataclasses.is_dataclass(record)
+    some = record(*range(len(dataclasses.fields(record))))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(some, dataclasses.fields(record)[0].name, 1)
+    assert pickle.loads(pickle.dumps(some)) == some
+    assert hash(some) == hash(dataclasses.replace(some))
+
+
+def test_a_holder_has_the_fields_of_the_contract() -> None:
+    fields = [field.name for field in dataclasses.fields(treadle.Holder)]
+    assert fields == ["pid", "thread_id", "thread_name", "since"]
+
+
+def test_statistics_have_the_type_that_is_named_after_the_object() -> None:
+    for name, makers in _STATISTICS.items():
+        for make in makers:
+            assert type(make().statistics()) is getattr(treadle, name)
+    assert type(treadle.arena_statistics()) is treadle.ArenaStatistics
+
+
+# ---- What all objects have in common
+
+
+@_each_object
+def test_an_object_tells_its_label(name: str) -> None:
+    subject = _OBJECTS[name](label="the label")
+    assert subject.label == "the label"
+    assert subject.statistics().label == "the label"
+    assert repr(subject).startswith("<")
+    assert f"treadle.{name}" in repr(subject)
+    assert "'the label'" in repr(subject)
+
+
+@_each_object
+def test_without_a_label_it_tells_where_it_was_made(name: str) -> None:
+    frame = inspect.currentframe()
+    assert isinstance(frame, types.FrameType)
+    subject, line = _OBJECTS[name](), frame.f_lineno
+    assert subject.label == f"{__name__}:{line}"
+
+
+@_each_object
+def test_a_label_must_be_text(name: str) -> None:
+    with pytest.raises(TypeError, match="label must be a str, not int"):
+        _OBJECTS[name](label=7)
+
+
+@_each_object
+def test_an_object_can_be_pickled(name: str) -> None:
+    subject = _OBJECTS[name](label="sent")
+    for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
+        copy = pickle.loads(pickle.dumps(subject, protocol))
+        assert type(copy) is type(subject)
+        assert copy.label == "sent"
+
+
+@pytest.mark.parametrize("name", _WITH_STORAGES)
+def test_a_private_object_says_why_it_cannot_be_pickled(name: str) -> None:
+    message = f"cannot pickle a private treadle.{name}; make it with shared=True"
+    with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
+        pickle.dumps(_OBJECTS[name](shared=False))
+
+
+def test_a_queue_and_its_lease_can_be_annotated_with_their_items() -> None:
+    assert treadle.Queue[int].__origin__ is treadle.Queue
+    assert treadle.Lease[int].__args__ == (int,)
+    assert treadle.Queue[int](8).maxsize == 8
