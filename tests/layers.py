@@ -21,7 +21,17 @@ NATIVE = {
 """A folder of native/include/treadle, and the others that its headers may include."""
 
 # Above platform/, a system header is a system call in the wrong place.
-_PORTABLE = {"atomic", "bit", "cstddef", "cstdint", "cstdlib", "cstring", "new", "type_traits"}
+_PORTABLE = {
+    "atomic",
+    "bit",
+    "cstddef",
+    "cstdint",
+    "cstdlib",
+    "cstring",
+    "utility",
+    "new",
+    "type_traits",
+}
 _PTHREAD = {"arena/mapping.hpp"}  # what fork and the end of a thread do to a process's arenas
 _OF_THE_CORE = _PORTABLE | {"Python.h", "cstdio"}
 

@@ -66,6 +66,11 @@ class Condition:
         site = call_site() if label is None else label
         if lock is None:
             lock = RLock(shared=shared, label=site)
+        elif shared and isinstance(lock, (Lock, RLock)) and not lock.shared:
+            raise ValueError(
+                f"a shared condition needs a shared lock, and {lock.label!r} is private; "
+                "make both with the same shared="
+            )
         self._set_up(lock, ConditionCore(shared, site))
 
     def _set_up(self, lock: Any, core: ConditionCore) -> None:
@@ -74,6 +79,9 @@ class Condition:
         # As the standard library's: the lock's own methods, bound once.
         self.acquire = lock.acquire
         self.release = lock.release
+        for name in ("_release_save", "_acquire_restore"):
+            if hasattr(lock, name):
+                setattr(self, name, getattr(lock, name))
 
     def __enter__(self) -> bool:
         return self._lock.__enter__()  # type: ignore[no-any-return]
@@ -157,6 +165,16 @@ class Condition:
         """
         return self._core.label
 
+    @property
+    def shared(self) -> bool:
+        """Whether the state lies in shared memory, for all processes.
+
+        >>> import treadle
+        >>> treadle.Condition(shared=False).shared
+        False
+        """
+        return self._core.shared
+
     def statistics(self) -> ConditionStatistics:
         """Returns a ``ConditionStatistics``; its ``lock`` is None if the lock is not treadle's.
 
@@ -167,7 +185,7 @@ class Condition:
         of_lock = getattr(self._lock, "statistics", None)
         statistics: ConditionStatistics = import_lazily("treadle._records").ConditionStatistics(
             label=self.label,
-            shared=self._core.shared,
+            shared=self.shared,
             waiting=self._core.waiting,
             lock=None if of_lock is None else of_lock(),
         )
@@ -186,7 +204,7 @@ class Condition:
         return f"<treadle.Condition {self.label!r} of {self._lock!r}, {self._core.waiting} waiting>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if not self._core.shared:  # said here, lest the lock, which the user may not know, says it
+        if not self.shared:  # said here, lest the lock, which the user may not know, says it
             raise TypeError("cannot pickle a private treadle.Condition; make it with shared=True")
         return _rebuild_condition, (self._lock, self._core)
 
@@ -314,6 +332,16 @@ class Barrier:
         """
         return self._core.label
 
+    @property
+    def shared(self) -> bool:
+        """Whether the state lies in shared memory, for all processes.
+
+        >>> import treadle
+        >>> treadle.Barrier(2).shared
+        True
+        """
+        return self._core.shared
+
     def statistics(self) -> BarrierStatistics:
         """Returns a ``BarrierStatistics``.
 
@@ -323,7 +351,7 @@ class Barrier:
         """
         statistics: BarrierStatistics = import_lazily("treadle._records").BarrierStatistics(
             label=self.label,
-            shared=self._core.shared,
+            shared=self.shared,
             parties=self.parties,
             waiting=self.n_waiting,
             broken=self.broken,
@@ -332,7 +360,7 @@ class Barrier:
 
     def __repr__(self) -> str:
         state = "broken" if self.broken else f"waiters={self.n_waiting}/{self.parties}"
-        storage = "shared" if self._core.shared else "private"
+        storage = "shared" if self.shared else "private"
         return f"<treadle.Barrier at {id(self):#x} {self.label!r}, {storage}: {state}>"
 
     def __reduce__(self) -> tuple[Any, ...]:

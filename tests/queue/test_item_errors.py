@@ -180,16 +180,95 @@ def test_of_a_batch_only_the_broken_item_is_lost(queue: treadle.Queue, broken_on
     items: list[Any] = list(range(10))
     items[broken_one] = Breaks(ValueError("broken"))
     queue.put_many(items)
-    got: list[Any] = []
-    failures = 0
-    while len(got) < 9:
+    batches: list[Any] = []
+    while not queue.empty():
         try:
-            got += queue.get_many(100)
+            batches.append(queue.get_many(100))
         except treadle.ItemError:
-            failures += 1
-    assert got == [n for n in range(10) if n != broken_one]
-    assert failures <= 1
-    assert queue.empty()
+            batches.append("broken")
+    before, behind = list(range(broken_one)), list(range(broken_one + 1, 10))
+    assert batches == [batch for batch in (before, "broken", behind) if batch]
+
+
+class Interrupts:
+    """Once armed, its rebuilding is interrupted, as by Ctrl-C."""
+
+    armed = False
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Interrupts) and other.name == self.name
+
+    def __setstate__(self, state: dict[str, str]) -> None:
+        if Interrupts.armed:
+            Interrupts.armed = False
+            raise KeyboardInterrupt
+        self.__dict__.update(state)
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+
+Take = Callable[[treadle.Queue], list[Any]]
+
+
+@pytest.mark.parametrize("size", [1, 100_000], ids=["frame", "message"])
+@pytest.mark.parametrize(
+    "take",
+    [
+        lambda q: [q.get()],
+        lambda q: [q.get(copy=False)],
+        lambda q: q.get_many(2),
+        lambda q: [next(q)],
+    ],
+    ids=["get", "get without a copy", "get_many", "iteration"],
+)
+def test_an_item_whose_rebuilding_is_interrupted_comes_with_the_next_get(
+    queue: treadle.Queue, take: Take, size: int
+) -> None:
+    items = [Interrupts(str(n) * size) for n in range(3)]
+    queue.put_many(items)
+    Interrupts.armed = True
+    with pytest.raises(KeyboardInterrupt):
+        take(queue)
+    assert queue.qsize() == 3 and not queue.empty()
+    got: list[Any] = []
+    while not queue.empty():
+        got += take(queue)
+    assert got == items
+
+
+def test_a_batch_interrupted_at_its_end_is_kept_as_a_whole(queue: treadle.Queue) -> None:
+    items = [1, "two", Interrupts("three"), (4,), Interrupts("five")]
+    queue.put_many(items)
+    Interrupts.armed = True
+    with pytest.raises(KeyboardInterrupt):
+        queue.get_many(10)
+    assert queue.qsize() == 5
+    assert queue.get_many(2) == [1, "two"]
+    Interrupts.armed = True
+    with pytest.raises(KeyboardInterrupt):
+        queue.get_many(2)
+    assert queue.get() == Interrupts("three")
+    assert queue.get_many(10) == items[3:]
+    queue.put("new")
+    assert queue.get() == "new"
+
+
+def test_what_was_kept_stays_in_its_process_and_goes_with_the_queue(queue: treadle.Queue) -> None:
+    queue.put_many([Interrupts("old"), "new"])
+    Interrupts.armed = True
+    with pytest.raises(KeyboardInterrupt):
+        queue.get()
+    child = os.fork()
+    if child == 0:
+        os._exit(queue.qsize() != 1 or queue.get() != "new")
+    assert os.waitpid(child, 0)[1] == 0
+    assert queue.qsize() == 1
+    queue.shutdown(immediate=True)
+    assert queue.qsize() == 0
 
 
 @pytest.mark.parametrize("count", [1, 3])

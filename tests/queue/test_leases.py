@@ -182,8 +182,8 @@ def test_in_a_forked_child_a_lease_is_refused_and_untouched(queue: treadle.Queue
         for settle in (leases[0].ack, leases[0].nack):
             with pytest.raises(RuntimeError, match=f"belongs to pid {os.getppid()}"):
                 settle()
-        with pytest.raises(RuntimeError, match="before a fork"), leases[0]:
-            pass
+        with leases[0]:
+            pass  # as in `with queue.lease(): os.fork()`: the child leaves the block, too
         assert leases[0].item == "job"
         leases.clear()
         gc.collect()

@@ -221,6 +221,31 @@ def test_one_s_own_lease_is_not_waited_for(queue: treadle.Queue) -> None:
     assert queue.get() == "job"
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_that_hold_a_lease_each_do_not_wait_for_each_other(
+    queue: treadle.Queue, start: Start, kind: str
+) -> None:
+    queue.put_many("ab")
+    steps = treadle.Barrier(3)
+    workers = [start(kind, take_one_and_ask_for_another, queue, steps) for _ in range(2)]
+    steps.wait()  # both have taken one
+    queue.shutdown()
+    steps.wait()
+    for worker in workers:
+        worker.join()
+    assert queue.join(timeout=0)
+
+
+def take_one_and_ask_for_another(queue: treadle.Queue, steps: treadle.Barrier) -> None:
+    with queue.lease():
+        steps.wait()
+        steps.wait()
+        with pytest.raises(treadle.ShutDown):
+            queue.lease()
+        with pytest.raises(treadle.ShutDown):
+            queue.get()
+
+
 def test_while_others_hold_leases_a_get_in_time_is_empty_and_not_shut_down(
     queue: treadle.Queue, other: OtherThread
 ) -> None:

@@ -397,3 +397,47 @@ def _let_the_innocent_follow_the_careless(line: Connection) -> None:
         lock.acquire()
     assert f"pid {os.getpid()}" in str(caught.value)
     assert "innocent" not in str(caught.value)
+
+
+def test_a_holder_s_own_recovery_of_an_rlock_is_refused_and_changes_nothing() -> None:
+    lock = treadle.RLock(label="jobs")
+    with lock:
+        with pytest.raises(RuntimeError, match="this thread holds lock 'jobs'"), lock.recover():
+            pass
+        assert lock.statistics().recursion == 1
+    assert not lock.locked()
+
+
+@pytest.mark.parametrize("ends_well", [True, False])
+def test_what_was_acquired_in_a_recovery_does_not_outlive_it(ends_well: bool) -> None:
+    lock = treadle.RLock()
+    killed_while(lock.acquire)
+
+    def recover() -> None:
+        with lock.recover():
+            lock.acquire()
+            lock.acquire()
+            if not ends_well:
+                raise LookupError
+
+    if not ends_well:
+        with pytest.raises(LookupError):
+            recover()
+    recover() if ends_well else lock.recover().__enter__()
+    if ends_well:
+        lock.acquire()
+    assert lock.statistics().recursion == 1
+
+
+def test_a_recovery_does_not_release_a_lock_that_another_has_by_then(other: OtherThread) -> None:
+    lock = treadle.Lock()
+    with pytest.raises(RuntimeError), lock.recover():
+        lock.release()
+        other.do(lock.acquire)
+    assert lock.locked()
+
+
+def test_a_recovery_is_made_by_its_lock() -> None:
+    recovery = type(treadle.Lock().recover())()
+    with pytest.raises(TypeError, match="recover"), recovery:
+        pass

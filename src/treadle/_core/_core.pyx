@@ -15,6 +15,8 @@ include "conditions.pxi"
 include "barriers.pxi"
 include "views.pxi"
 include "codec.pxi"
+include "items.pxi"
 include "queues.pxi"
+include "leases.pxi"
 
 _install()

@@ -72,6 +72,41 @@ private:
     arena::ParticipantRecord<arena::SharedWorld>* record_ = nullptr;
 };
 
+// Lets other threads of Python run, for a scope.
+class InterpreterReleased {
+public:
+    InterpreterReleased() noexcept : state_(PyEval_SaveThread()) {}
+    ~InterpreterReleased() { PyEval_RestoreThread(state_); }
+    InterpreterReleased(const InterpreterReleased&) = delete;
+    InterpreterReleased& operator=(const InterpreterReleased&) = delete;
+
+private:
+    PyThreadState* state_;
+};
+
+inline std::uint32_t sweep_released(Mapping* mapping) noexcept {
+    const InterpreterReleased released;
+    return mapping->sweep();
+}
+
+// A timeout that goes through several waits. 0 never waits, kForever always.
+class Deadline {
+public:
+    explicit Deadline(std::int64_t timeout) noexcept : at_(timeout) {
+        if (timeout <= 0 || timeout == kForever) return;
+        const std::int64_t now = platform::now();
+        at_ = timeout >= kForever - now ? kForever : now + timeout;
+    }
+    std::int64_t left() const noexcept {
+        if (at_ <= 0 || at_ == kForever) return at_;
+        const std::int64_t left = at_ - platform::now();
+        return left > 0 ? left : 0;
+    }
+
+private:
+    std::int64_t at_;
+};
+
 inline bool spinning_helps() noexcept {
     static int cores = 0;
     if (cores == 0) cores = platform::granted_cores();
@@ -83,8 +118,22 @@ inline bool spinning_helps() noexcept {
 inline constexpr int kSpinsHeld = 20;
 inline constexpr int kSpinsFree = 400;
 
-inline constexpr std::int64_t kFirstSlice = 4'000'000, kLongestSlice = 128'000'000, kSectionSlice = 2'000'000;
+// A waiter looks around after 4 ms, then ever more seldom: a death is noticed within half a second, and a wake-up in vain
+// costs some 0.2 ms of CPU, which twice a second is below a thousandth.
+inline constexpr std::int64_t kFirstSlice = 4'000'000, kLongestSlice = 512'000'000, kSectionSlice = 2'000'000;
 inline constexpr std::int64_t kSignalsEvery = 100'000'000;  // a signal may have been delivered to another thread
+
+// Whoever polls never parks, and so would never learn of a death: it looks whether the others live, but not at each call,
+// since that takes a system call or three.
+inline bool poll_looks(std::uint64_t object) noexcept {
+    static thread_local std::uint64_t looked_at = 0;
+    static thread_local std::int64_t looked = 0;
+    const std::int64_t now = platform::now_coarse();
+    if (object == looked_at && now - looked < kFirstSlice) return false;
+    looked_at = object;
+    looked = now;
+    return true;
+}
 
 // Attempts until the machine says something else than `blocked`, or than `waiting` (its word for "not yet": empty,
 // full; pass blocked if it has none). `timeout` in ns: 0 never waits but for sections, kForever. Returns the machine's
@@ -97,14 +146,11 @@ int await(Who who, Attempt attempt, Result waiting, std::int64_t timeout, Mappin
     Result result = attempt(who, wait);
     if (!goes_on(result)) return static_cast<int>(result);
     if (timeout == 0) {
-        who.look = true;  // whoever polls never parks, and so would never learn of a death
-        for (;;) {
-            result = attempt(who, wait);
-            // An internal section in the way says nothing about the object.
-            if (result != Result::blocked || !wait.section) break;
-            PyThreadState* state = PyEval_SaveThread();
+        // An internal section in the way says nothing about the object.
+        if (!who.look && !poll_looks(object) && !wait.section) return kTimeout;
+        for (who.look = true; (result = attempt(who, wait)) == Result::blocked && wait.section;) {
+            const InterpreterReleased released;
             platform::yield_core();
-            PyEval_RestoreThread(state);
         }
         return goes_on(result) ? kTimeout : static_cast<int>(result);
     }
@@ -164,10 +210,8 @@ Result briefly(Mapping* mapping, Token token, Attempt attempt) noexcept {
     Wait wait;
     const Result result = attempt(who, wait);
     if (result != Result::blocked) return result;
-    PyThreadState* state = PyEval_SaveThread();
-    const Result settled = mapping->insist(attempt);
-    PyEval_RestoreThread(state);
-    return settled;
+    const InterpreterReleased released;
+    return mapping->insist(attempt);
 }
 template <class Attempt>
 Result briefly_private(Attempt attempt) noexcept {
@@ -175,12 +219,11 @@ Result briefly_private(Attempt attempt) noexcept {
     Wait wait;
     Result result = attempt(who, wait);
     if (result != Result::blocked) return result;
-    PyThreadState* state = PyEval_SaveThread();
+    const InterpreterReleased released;
     do {
         platform::PrivateWorld::wait(wait.word, wait.expected, kSectionSlice, wait.bits);
         result = attempt(who, wait);
     } while (result == Result::blocked);
-    PyEval_RestoreThread(state);
     return result;
 }
 

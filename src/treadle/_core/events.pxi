@@ -89,6 +89,16 @@ cdef class Event:
         """
         return _text(self.body.label)
 
+    @property
+    def shared(self):
+        """Whether the state lies in shared memory, for all processes.
+
+        >>> import treadle
+        >>> treadle.Event(shared=False).shared
+        False
+        """
+        return self.handle.mapping != NULL
+
     def statistics(self):
         """Returns an ``EventStatistics``.
 

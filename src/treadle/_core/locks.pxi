@@ -171,7 +171,12 @@ cdef class _Recovery:
     def __enter__(self):
         cdef Token dead = 0
         cdef _LockState lock = self.lock
-        cdef int result = lock_acquire(
+        cdef int result
+        if lock is None:
+            raise TypeError("a recovery comes from a lock's recover()")
+        if self.reentrant and lock_is_mine(lock.body, _token(lock.handle)):
+            raise RuntimeError(f"this thread holds lock {lock._label()!r}: there is nothing to recover it from")
+        result = lock_acquire(
             lock.body, lock.handle, _token(lock.handle), self.reentrant, self.timeout, True, True, &dead
         )
         if result == INTERRUPTED:
@@ -183,11 +188,14 @@ cdef class _Recovery:
 
     def __exit__(self, kind, error, trace):
         cdef _LockState lock = self.lock
-        cdef Token token = _token(lock.handle)
+        cdef Token token
+        if lock is None:
+            return
+        token = _token(lock.handle)
         if self.marked and kind is None:
             if lock_restore(lock.body, token) != DONE:
                 raise RuntimeError(f"lock {lock._label()!r} was released during its recovery; it stays inconsistent")
-        elif lock_release(lock.body, lock.handle) != DONE and kind is None:
+        elif lock_abandon(lock.body, lock.handle, token) != DONE and kind is None:
             lock._raise_not_held()
 
 
@@ -308,6 +316,16 @@ cdef class Lock(_LockState):
         """
         return self._label()
 
+    @property
+    def shared(self):
+        """Whether the state lies in shared memory, for all processes.
+
+        >>> import treadle
+        >>> treadle.Lock(shared=False).shared
+        False
+        """
+        return self.handle.mapping != NULL
+
     def statistics(self):
         """Returns a ``LockStatistics``.
 
@@ -342,8 +360,8 @@ cdef class RLock(_LockState):
     """RLock(*, shared=True, on_owner_death='raise', label=None)\n--\n
     A lock that the thread which holds it may acquire again; it is free after as many releases.
 
-    As Lock, but only its owner may release it; and its owner is the thread, so that it counts as dead when the thread
-    ends, even if its process lives on.
+    As Lock, but only its owner may release it; and its owner is the thread, so that a shared one counts as dead when
+    the thread ends, even if its process lives on. (A private one stays held, as in the standard library.)
 
     >>> import treadle
     >>> lock = treadle.RLock()
@@ -433,6 +451,16 @@ cdef class RLock(_LockState):
         'jobs'
         """
         return self._label()
+
+    @property
+    def shared(self):
+        """Whether the state lies in shared memory, for all processes.
+
+        >>> import treadle
+        >>> treadle.RLock(shared=False).shared
+        False
+        """
+        return self.handle.mapping != NULL
 
     def statistics(self):
         """Returns a ``LockStatistics``.

@@ -1,6 +1,7 @@
 # native.pxi: the C++ side, as Cython must know it.
 
 cimport cython
+from libc.math cimport ceil
 from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy
@@ -42,6 +43,10 @@ cdef extern from "sync_ops.hpp" namespace "treadle::core" nogil:
         bint member()
         uint32_t sweep()
         @staticmethod
+        Mapping* home()
+        @staticmethod
+        Mapping* make_home(uint64_t limit)
+        @staticmethod
         void install()
 
     cppclass SharedBlock "treadle::arena::SharedBlock":
@@ -78,8 +83,6 @@ cdef extern from "sync_ops.hpp" namespace "treadle::core" nogil:
         int32_t tid
         char name[40]
 
-    Mapping* default_mapping
-    Mapping* home_arena(uint64_t limit)
     char* body_of(SharedBlock*)
     void drop_slot(Mapping*, uint32_t)
     void drop_object(Handle&)
@@ -113,6 +116,7 @@ cdef extern from "sync_ops.hpp" namespace "treadle::core" nogil:
     int lock_release(LockBody*, const Handle&)
     int rlock_release(LockBody*, const Handle&, Token)
     int lock_restore(LockBody*, Token)
+    int lock_abandon(LockBody* body, const Handle& h, Token token)
     bint lock_is_held(LockBody*, const Handle&)
     bint lock_is_mine(LockBody*, Token)
     bint lock_is_inconsistent(LockBody*)
@@ -282,7 +286,6 @@ cdef extern from "Python.h":
     const char* PyUnicode_AsUTF8AndSize(object, Py_ssize_t*) except NULL
     object PyUnicode_DecodeUTF8(const char*, Py_ssize_t, const char*)
     Py_ssize_t PyTuple_GET_SIZE(object)
-    object PyTuple_GET_ITEM(object, Py_ssize_t)
     object PyTuple_New(Py_ssize_t)
     void PyTuple_SET_ITEM(object, Py_ssize_t, object)
     void Py_INCREF(object)

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <utility>
 
 #include "await.hpp"
 #include "bodies.hpp"
@@ -35,15 +36,7 @@ struct Ticket {
 };
 static_assert(sizeof(Ticket) == 56);
 
-enum class AttachFailure : int { none, malformed, unreachable, not_an_arena, other_version, other_namespace, full, gone };
-
-inline Mapping* default_mapping = nullptr;
-
-// The arena that this process makes its objects in. Null: no memory for one.
-inline Mapping* home_arena(std::uint64_t limit_bytes) noexcept {
-    if (default_mapping == nullptr) default_mapping = Mapping::create(limit_bytes);
-    return default_mapping;
-}
+enum class AttachFailure : int { none, unreachable, not_an_arena, other_version, other_namespace, full, gone };
 
 inline char* body_of(SharedBlock* block) noexcept { return reinterpret_cast<char*>(block + 1); }
 
@@ -71,10 +64,10 @@ bool make_block(Mapping* mapping, Token token, Handle& handle, Make make) noexce
         mapping->arena.leave();
         return block == nullptr ? Result::no_memory : Result::done;
     };
-    mapping->sweep_now_and_then();
+    if (mapping->sweep_due()) sweep_released(mapping);
     if (briefly(mapping, token, attempt) == Result::done) return true;
     // The dead may still hold what is missing.
-    return mapping->sweep() != 0 && briefly(mapping, token, attempt) == Result::done;
+    return sweep_released(mapping) != 0 && briefly(mapping, token, attempt) == Result::done;
 }
 
 template <class Body, class Initialise>
@@ -126,30 +119,22 @@ inline void write_ticket(const Handle& handle, Ticket& t) noexcept {
 
 // The arena of a ticket: mapped already, or opened through one of the processes that it names.
 inline Mapping* reach_arena(const Ticket& t, AttachFailure& failure) noexcept {
-    if (Mapping* known = Mapping::find(t.arena)) return known;
-    failure = AttachFailure::unreachable;
-    const std::int32_t pids[2] = {t.sender_pid, t.creator_pid};
-    const std::int32_t fds[2] = {t.sender_fd, t.creator_fd};
-    for (int i = 0; i < 2; ++i) {
-        const int fd = platform::open_foreign_file(pids[i], fds[i]);
-        if (fd < 0) continue;
-        if (!arena::has_identity(fd, t.arena)) {
+    arena::AttachError error = arena::AttachError::none;
+    Mapping* mapping = Mapping::reach(t.arena, [&t] {
+        for (const auto& [pid, its_fd] : {std::pair{t.sender_pid, t.sender_fd}, std::pair{t.creator_pid, t.creator_fd}}) {
+            const int fd = platform::open_foreign_file(pid, its_fd);
+            if (fd < 0) continue;
+            if (arena::has_identity(fd, t.arena)) return fd;
             platform::close_file(fd);
-            continue;
         }
-        arena::AttachError error;
-        Mapping* mapping = Mapping::attach(fd, error);
-        if (mapping != nullptr) {
-            if (default_mapping == nullptr) default_mapping = mapping;
-            return mapping;
-        }
-        failure = error == arena::AttachError::other_version     ? AttachFailure::other_version
-                  : error == arena::AttachError::other_namespace ? AttachFailure::other_namespace
-                  : error == arena::AttachError::full            ? AttachFailure::full
-                                                                 : AttachFailure::not_an_arena;
-        return nullptr;
-    }
-    return nullptr;
+        return -1;
+    }, error);
+    failure = error == arena::AttachError::other_version     ? AttachFailure::other_version
+              : error == arena::AttachError::other_namespace ? AttachFailure::other_namespace
+              : error == arena::AttachError::full            ? AttachFailure::full
+              : error == arena::AttachError::not_an_arena    ? AttachFailure::not_an_arena
+                                                             : AttachFailure::unreachable;
+    return mapping;
 }
 
 // `mapping` is that of reach_arena.
@@ -184,7 +169,8 @@ inline void identify(Mapping* mapping, Token token, std::uint64_t holder, Identi
     if (mapping == nullptr || token == word::kNobody) return;
     const auto* record = mapping->arena.registry.participant_of(token);
     if (record == nullptr) return;
-    who.pid = record->pid;
+    const std::int32_t pid = record->pid.load(std::memory_order_relaxed);
+    if (who.pid != pid) who = Identity{pid, 0, {}};  // a former holder's: this one died before it had noted itself
     // The thread may have ended (its serial + 1), and its record may serve another thread of that process (beyond).
     if (((record->serial.load(std::memory_order_acquire) - arena::token_serial(token)) & arena::kIndexMask) > 1) return;
     who.tid = record->tid;

@@ -40,7 +40,7 @@ inline bool make_queue(Mapping* m, Token token, std::uint64_t max_items, std::ui
 template <class Operation>
 int with_memory_of_the_dead(const Handle& h, Operation operation) noexcept {
     const int result = operation();
-    return result == static_cast<int>(Result::no_memory) && h.mapping->sweep() != 0 ? operation() : result;
+    return result == static_cast<int>(Result::no_memory) && sweep_released(h.mapping) != 0 ? operation() : result;
 }
 
 inline int queue_put(const Handle& h, Token token, const char* frames, std::uint32_t count, std::int64_t timeout, Taken* accepted) noexcept {

@@ -1,67 +1,7 @@
-# queues.pxi: Queue and Lease.
-
-from operator import index
+# queues.pxi: Queue.
 
 cdef enum:
     BATCH_BYTES = 65536  # frames copied at a time by get_many and put_many
-
-
-@cython.final
-cdef class _Hold:
-    """A message that was made and not put yet: given back if it never is."""
-
-    cdef Mapping* mapping
-    cdef MessageHold hold
-
-    def __dealloc__(self):
-        if self.mapping != NULL:
-            drop_slot(self.mapping, self.hold.slot)
-
-
-cdef _Hold _new_message(Mapping* mapping, uint64_t size):
-    cdef _Hold hold = _Hold.__new__(_Hold)
-    if not make_message(mapping, _token_in(mapping), size, &hold.hold):
-        raise _arena_full(f"an item of {size} bytes")
-    hold.mapping = mapping
-    return hold
-
-
-cdef uint32_t _encode_frame(Mapping* mapping, object item, char* out, list holds) except 0:
-    """Writes the item's frame to `out` (LARGEST_FRAME_BYTES); returns its size. A message it needs goes to `holds`."""
-    cdef Writer writer = Writer(out + FRAME_HEADER, 0, LARGEST_FRAME)
-    cdef int result = _encode(item, &writer, 0)
-    cdef _Pickled pickled
-    cdef _Hold hold
-    cdef const char* data
-    cdef Py_ssize_t length
-    cdef char* target
-    if result == NATIVE:
-        write_frame_header(mapping, writer.size, 0, out)
-        return FRAME_HEADER + padded(writer.size)
-    if result == TOO_LONG and (PyBytes_CheckExact(item) or PyUnicode_CheckExact(item)):
-        if PyBytes_CheckExact(item):
-            data = PyBytes_AS_STRING(item)
-            length = PyBytes_GET_SIZE(item)
-        else:
-            data = PyUnicode_AsUTF8AndSize(item, &length)
-        hold = _new_message(mapping, <uint64_t>length + 1)
-        target = message_data(hold.hold)
-        target[0] = TAG_LONG_BYTES if PyBytes_CheckExact(item) else TAG_LONG_STR
-        with nogil:
-            memcpy(target + 1, data, length)
-        write_message_frame(mapping, hold.hold, <uint64_t>length + 1, 0, out)
-        holds.append(hold)
-        return MESSAGE_FRAME_BYTES
-    pickled = _pickle(item)
-    if pickled.size <= LARGEST_FRAME:
-        pickled._write_to(out + FRAME_HEADER)
-        write_frame_header(mapping, <uint32_t>pickled.size, 0, out)
-        return FRAME_HEADER + padded(<uint32_t>pickled.size)
-    hold = _new_message(mapping, pickled.size)
-    pickled._write_to(message_data(hold.hold))
-    write_message_frame(mapping, hold.hold, pickled.size, 0, out)
-    holds.append(hold)
-    return MESSAGE_FRAME_BYTES
 
 
 cdef class Queue:
@@ -85,11 +25,13 @@ cdef class Queue:
     """
 
     cdef Handle handle
+    cdef _Leftovers leftovers
     cdef object __weakref__
 
     def __cinit__(self, maxsize=0, *, maxbytes=0, label=None):
         cdef bytes text
         cdef Mapping* mapping
+        self.leftovers = _Leftovers.__new__(_Leftovers)
         if label is _ATTACHED:
             return
         text = _label(label)
@@ -212,7 +154,8 @@ cdef class Queue:
         timeout: in seconds, None waits for ever. copy: whether the large buffers of an item (NumPy arrays, ...) are
         copied out of shared memory; if not, they are views of it, which live as long as they are used. Raises Empty (it
         took too long, or block is false), ShutDown once the queue is shut down and nothing more can come, and ItemError
-        if the item cannot be rebuilt; then that item is gone.
+        if the item cannot be rebuilt; then that item is gone. An item whose rebuilding is interrupted (by Ctrl-C) is not:
+        the next get of this object returns it.
 
         >>> import treadle
         >>> treadle.Queue().get(timeout=0.01)
@@ -222,12 +165,25 @@ cdef class Queue:
         """
         cdef char frame[LARGEST_FRAME_BYTES]
         cdef Taken got
-        cdef int result = queue_get(
-            self.handle, _token(self.handle), 1, frame, LARGEST_FRAME_BYTES, _queue_timeout(block, timeout), &got
-        )
+        cdef int64_t ns = _queue_timeout(block, timeout)
+        cdef _MessageMemory memory
+        cdef _Kept kept
+        cdef int result
+        if self.leftovers.items is not None:
+            kept = self.leftovers.pop()
+            if kept is not None:
+                return self.leftovers.value_of(self.handle, kept, copy)
+        result = queue_get(self.handle, _token(self.handle), 1, frame, LARGEST_FRAME_BYTES, ns, &got)
         if result != DONE:
             self._get_failed(result)
-        return self._item(frame, got.slot, copy)
+        memory = _memory_of_frame(self.handle.mapping, frame, got.slot)
+        try:
+            return _rebuild_frame(self.handle, frame, memory, copy)
+        except ItemError:
+            raise
+        except BaseException:
+            self.leftovers.add([_kept_frame(frame, memory)])
+            raise
 
     def get_nowait(self):
         """Takes an item if there is one: ``get(block=False)``.
@@ -243,8 +199,8 @@ cdef class Queue:
     def get_many(self, max_items, timeout=None):
         """Takes at least one item and at most max_items: waits for the first, then takes what is there.
 
-        timeout: in seconds, None waits for ever. Raises ValueError if max_items is less than one, and as ``get``. An item
-        that cannot be rebuilt is left out as long as others can be returned; alone, it raises ItemError.
+        timeout: in seconds, None waits for ever. Raises ValueError if max_items is less than one, and as ``get``: an item
+        that cannot be rebuilt ends the batch before it, and raises its ItemError in the next call.
 
         >>> import treadle
         >>> queue = treadle.Queue()
@@ -258,41 +214,59 @@ cdef class Queue:
         cdef int result
         cdef uint32_t wanted
         cdef char* frames
-        cdef const char* at
-        max_items = index(max_items)
+        cdef list items
+        max_items = _whole(max_items)
         if max_items < 1:
             raise ValueError(f"max_items must be one or more, not {max_items}")
         wanted = min(max_items, 1 << 20)
+        items = self.leftovers.next_values(self.handle, wanted)
+        if items:
+            return items
         frames = <char*>malloc(BATCH_BYTES)
         if frames == NULL:
             raise MemoryError
-        items = []
-        failure = None
         try:
-            while True:
+            while wanted != 0:
                 result = queue_get(self.handle, token, wanted, frames, BATCH_BYTES, ns, &got)
                 if result != DONE:
                     if items:
                         break
-                    if failure is not None:
-                        raise failure
                     self._get_failed(result)
                 wanted -= got.items
-                at = frames
-                for _ in range(got.items):
-                    try:
-                        items.append(self._item(at, got.slot, True))
-                    except ItemError as error:
-                        failure = error
-                    at += FRAME_HEADER + padded(frame_at(at).size)
-                if wanted == 0:
-                    break
                 ns = 0
+                if not self._rebuild_many(frames, got, items):
+                    break
         finally:
             free(frames)
-        if not items and failure is not None:
-            raise failure
         return items
+
+    cdef bint _rebuild_many(self, const char* at, const Taken& got, list items) except -1:
+        """Appends the values of frames that were taken to `items`; false: one of them ends the batch.
+
+        Whatever cannot be returned is kept: with an error the frames behind it, with an interrupt all.
+        """
+        cdef uint32_t left = got.items
+        cdef _MessageMemory memory = _memory_of_frame(self.handle.mapping, at, got.slot)
+        cdef bint interrupted = True
+        try:
+            while left != 0:
+                items.append(_rebuild_frame(self.handle, at, memory, True))
+                left -= 1
+                at += FRAME_HEADER + padded(frame_at(at).size)
+            interrupted = False
+        except ItemError as error:
+            interrupted = False
+            rest = [_kept_error(error)] if items else []
+            left -= 1
+            at += FRAME_HEADER + padded(frame_at(at).size)
+            self.leftovers.add(rest + _kept_frames(at, left, memory))
+            if not items:
+                raise
+            return False
+        finally:
+            if interrupted:
+                self.leftovers.add([_kept_value(item) for item in items] + _kept_frames(at, left, memory))
+        return True
 
     cdef _get_failed(self, int result):
         if result == TIMEOUT:
@@ -302,23 +276,6 @@ cdef class Queue:
         if result == INTERRUPTED:
             _interrupted()
         raise _arena_full("a reference to an item")
-
-    cdef object _item(self, const char* frame, uint32_t slot, bint copy):
-        """The value of a frame that was taken. `slot`: of the message, if it is one."""
-        cdef MessageHold hold
-        cdef uint64_t size
-        cdef _MessageMemory memory = None
-        try:
-            if not frame_is_message(frame):
-                return _rebuild(frame + FRAME_HEADER, frame_at(frame).size, None, True)
-            read_message_frame(self.handle.mapping, frame, slot, &hold, &size)
-            memory = _message_memory(self.handle.mapping, hold, size)
-            return _rebuild(message_data(hold), size, memory, copy)
-        except Exception as error:
-            raise ItemError(
-                f"an item that pid {frame_at(frame).pid} put into queue {self._label()!r} cannot be rebuilt here "
-                f"({type(error).__name__}: {error}); it is gone, the queue goes on"
-            ) from error
 
     def __iter__(self):
         """Yields items as they come, until the queue is shut down and empty.
@@ -347,7 +304,9 @@ cdef class Queue:
         back when it raises. timeout: in seconds, None waits for ever. Raises as ``get``, but MemoryError if this process
         has no memory left for the item; then it is given back.
 
-        After a shutdown, ``get`` and ``lease`` still wait while others hold leases, since their items may come back.
+        After a shutdown, ``get`` and ``lease`` still wait while other threads, of any process, hold leases, since their
+        items may come back. A thread that holds a lease itself does not wait for others': two would wait for each other.
+        A lease counts as held by the thread that took it, whoever settles it.
 
         >>> import treadle
         >>> queue = treadle.Queue()
@@ -371,7 +330,8 @@ cdef class Queue:
         lease.open = True
         lease._deliveries = frame_at(frame).deliveries + 1
         try:
-            lease._item = self._item(frame, got.slot, True)
+            memory = _memory_of_frame(self.handle.mapping, frame, got.slot)
+            lease._item = _rebuild_frame(self.handle, frame, memory, True)
         except ItemError as error:
             if isinstance(error.__cause__, MemoryError):
                 lease._settle(False)
@@ -435,6 +395,8 @@ cdef class Queue:
         cdef Taken got
         cdef int result
         queue_shut_down(self.handle, immediate)
+        if immediate:
+            self.leftovers.clear()
         while immediate:
             result = queue_discard(self.handle, _token(self.handle), frame, &got)
             if result != DONE:
@@ -451,7 +413,7 @@ cdef class Queue:
         >>> treadle.Queue().qsize()
         0
         """
-        return queue_size(self.handle)
+        return queue_size(self.handle) + self.leftovers.count()
 
     def empty(self):
         """Returns whether no item waits, at this instant; false right after a put.
@@ -460,7 +422,7 @@ cdef class Queue:
         >>> treadle.Queue().empty()
         True
         """
-        return queue_size(self.handle) == 0
+        return queue_size(self.handle) + self.leftovers.count() == 0
 
     def full(self):
         """Returns whether the queue has no room, at this instant.
@@ -520,6 +482,16 @@ cdef class Queue:
     cdef str _label(self):
         return _text(queue_label(self.handle))
 
+    @property
+    def shared(self):
+        """Whether the state lies in shared memory, for all processes.
+
+        >>> import treadle
+        >>> treadle.Queue().shared
+        True
+        """
+        return True
+
     def statistics(self):
         """Returns a ``QueueStatistics``.
 
@@ -575,117 +547,3 @@ cdef int64_t _queue_timeout(block, timeout) except? -2:
     if timeout < 0:
         raise ValueError("'timeout' must be a non-negative number")
     return _nanoseconds(timeout)
-
-
-@cython.no_gc_clear  # __dealloc__ needs the queue
-@cython.final
-cdef class Lease:
-    """An item out on lease, from ``Queue.lease()``; a context manager.
-
-    When its block ends well the item is acknowledged; when it raises, the item is given back and delivered again. If
-    the process dies, whoever waits for the queue gets the item again. Forgotten without either, it is given back.
-
-    >>> import treadle
-    >>> queue = treadle.Queue()
-    >>> queue.put("job")
-    >>> with queue.lease() as lease:
-    ...     raise RuntimeError("not this time")
-    Traceback (most recent call last):
-    ...
-    RuntimeError: not this time
-    >>> with queue.lease() as lease:
-    ...     lease.item, lease.deliveries
-    ('job', 2)
-    """
-
-    cdef Queue _queue
-    cdef LeaseName name
-    cdef object _item
-    cdef int pid
-    cdef unsigned int _deliveries
-    cdef bint open
-    cdef object __weakref__
-
-    def __init__(self):
-        raise TypeError("a Lease is made by Queue.lease()")
-
-    def __dealloc__(self):
-        if self.open and self.pid == os.getpid():
-            queue_nack(self._queue.handle, _token(self._queue.handle), self.name)
-
-    @property
-    def item(self):
-        """The item.
-
-        >>> import treadle
-        >>> queue = treadle.Queue()
-        >>> queue.put("job")
-        >>> queue.lease().item
-        'job'
-        """
-        return self._item
-
-    @property
-    def deliveries(self):
-        """How often the item has been handed out, this time included: 1 at first.
-
-        >>> import treadle
-        >>> queue = treadle.Queue()
-        >>> queue.put("job")
-        >>> queue.lease().deliveries
-        1
-        """
-        return self._deliveries
-
-    def ack(self):
-        """Says that the item is done with: it is gone, and counts as done for ``Queue.join``.
-
-        Raises RuntimeError if the lease was settled before, or belongs to another process (a fork's parent).
-
-        >>> import treadle
-        >>> queue = treadle.Queue()
-        >>> queue.put("job")
-        >>> queue.lease().ack()
-        >>> queue.join(timeout=1)
-        True
-        """
-        self._settle(True)
-
-    def nack(self):
-        """Gives the item back: it is delivered again, before newer ones. Raises as ``ack``.
-
-        >>> import treadle
-        >>> queue = treadle.Queue()
-        >>> queue.put_many(["older", "newer"])
-        >>> queue.lease().nack()
-        >>> queue.get()
-        'older'
-        """
-        self._settle(False)
-
-    cdef _settle(self, bint done):
-        cdef int result
-        if self.pid != os.getpid():
-            raise RuntimeError(f"this lease belongs to pid {self.pid}, which took it before a fork")
-        if not self.open:
-            raise RuntimeError("this lease has been settled already")
-        if done:
-            result = queue_ack(self._queue.handle, _token(self._queue.handle), self.name)
-        else:
-            result = queue_nack(self._queue.handle, _token(self._queue.handle), self.name)
-        self.open = False
-        if result != DONE:
-            raise RuntimeError("this lease is not held any more")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, trace):
-        if self.open:
-            self._settle(kind is None)
-
-    __class_getitem__ = classmethod(type(list[int]))
-
-    def __repr__(self):
-        state = "open" if self.open else "settled"
-        return f"<treadle.Lease of {self._queue!r}, delivery {self._deliveries}, {state}>"

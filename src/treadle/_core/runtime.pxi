@@ -100,18 +100,26 @@ cdef uint64_t _parse_limit(text) except 0:
 
 cdef Mapping* _home() except NULL:
     """The arena that this process makes its objects in, made by the first of them."""
-    cdef Mapping* mapping = default_mapping
+    cdef Mapping* mapping = Mapping.home()
+    cdef uint64_t limit
     if _in_transit:
         _forget_arrived()
     if mapping == NULL:
-        mapping = home_arena(_limit())
+        limit = _limit()
+        with nogil:
+            mapping = Mapping.make_home(limit)
         if mapping == NULL:
             raise ArenaFullError("no memory for the shared arena; see treadle.arena_statistics() and the system's limits")
     if not mapping.member():
-        raise HandleError(
-            "this process was forked when the arena had no memory left for it; free some in the parent, then fork again"
-        )
+        raise _no_member()
     return mapping
+
+
+cdef _no_member():
+    return HandleError(
+        "this process has no place in the arena that it was forked with: the arena had no memory or the parent no file "
+        "descriptor left for it, or it has entered another pid namespace; mend that in the parent, then fork again"
+    )
 
 
 def arena_statistics():
@@ -124,9 +132,9 @@ def arena_statistics():
     True
     """
     cdef ArenaFigures figures
-    if default_mapping == NULL:
+    if Mapping.home() == NULL:
         return _records().ArenaStatistics(limit=_limit(), backed=0, used=0, blocks=0, rebuilds=0)
-    arena_figures(default_mapping, figures)
+    arena_figures(Mapping.home(), figures)
     return _records().ArenaStatistics(
         limit=figures.limit,
         backed=figures.backed,
@@ -153,8 +161,8 @@ def set_arena_limit(size):
     """
     global _arena_limit
     _arena_limit = _parse_limit(size)
-    if default_mapping != NULL:
-        native_set_arena_limit(default_mapping, _arena_limit)
+    if Mapping.home() != NULL:
+        native_set_arena_limit(Mapping.home(), _arena_limit)
 
 
 def sweep():
@@ -168,23 +176,33 @@ def sweep():
     >>> treadle.sweep()  # nobody has died since
     0
     """
-    return 0 if default_mapping == NULL else default_mapping.sweep()
+    _forget_arrived()
+    return 0 if Mapping.home() == NULL else _sweep(Mapping.home())
+
+
+# The interpreter is free meanwhile: the arena's section may be held by a process that the system does not let run.
+cdef uint32_t _sweep(Mapping* mapping):
+    cdef uint32_t removed
+    with nogil:
+        removed = mapping.sweep()
+    return removed
 
 
 # ---- Threads
 
 cdef Token _register(Mapping* mapping) except 0:
     if not mapping.member():
-        raise HandleError(
-            "this process was forked when the arena had no memory left for it; free some in the parent, then fork again"
-        )
+        raise _no_member()
     try:
         name = threading.current_thread().name.encode("utf-8", "replace")[:39]
     except Exception:  # at the interpreter's end
         name = b""
-    cdef Token token = mapping.register_thread(name)
-    if token == 0 and mapping.sweep() != 0:
-        token = mapping.register_thread(name)
+    cdef Token token = 0
+    cdef const char* text = name
+    with nogil:
+        token = mapping.register_thread(text)
+        if token == 0 and mapping.sweep() != 0:
+            token = mapping.register_thread(text)
     if token == 0:
         raise ArenaFullError("the arena has no memory left for the record of another thread")
     return token
@@ -253,8 +271,7 @@ cdef int64_t _nanoseconds(double seconds) except? -2:
         raise ValueError("timeout must be a number, not nan")
     if seconds > _TIMEOUT_MAX:
         raise OverflowError(f"timeout must be at most threading.TIMEOUT_MAX ({_TIMEOUT_MAX:.0f} s)")
-    # Rounded up: a wait is never shorter than it was asked for.
-    return <int64_t>(seconds * 1e9 + 0.5)
+    return <int64_t>ceil(seconds * 1e9)  # a wait is never shorter than it was asked for
 
 
 cdef int64_t _lock_timeout(blocking, timeout) except? -2:
@@ -298,8 +315,14 @@ cdef _note_transit(object handle):
 
 cdef _forget_arrived():
     cdef double latest = time.monotonic() - _TRANSIT_SECONDS
-    while _in_transit and (<double>(_in_transit[0][0])) < latest:
-        _in_transit.popleft()
+    while _in_transit:
+        try:
+            oldest = _in_transit.popleft()
+        except IndexError:  # another thread was faster
+            return
+        if <double>(oldest[0]) >= latest:
+            _in_transit.appendleft(oldest)
+            return
 
 
 cdef bytes _ticket_of(const Handle& handle, object keep):
@@ -321,11 +344,12 @@ cdef _attach(bytes text, str what, int kind, Handle* handle):
         raise HandleError(f"this {what}'s handle is damaged: its bytes were changed")
     if ticket.kind != <uint32_t>kind:
         raise HandleError(f"this is no {what}'s handle, but that of something else")
-    mapping = reach_arena(ticket, failure)
+    with nogil:
+        mapping = reach_arena(ticket, failure)
     if mapping == NULL:
         raise HandleError(_reason(failure, ticket, what))
     failure = attach_object(mapping, _token_in(mapping), ticket, <Kind>kind, handle[0])
-    if failure == ATTACH_FULL and mapping.sweep() != 0:
+    if failure == ATTACH_FULL and _sweep(mapping) != 0:
         failure = attach_object(mapping, _token_in(mapping), ticket, <Kind>kind, handle[0])
     if failure == ATTACH_FULL:
         raise ArenaFullError(f"the arena has no memory left for another handle of this {what}")

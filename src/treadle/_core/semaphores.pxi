@@ -204,6 +204,16 @@ cdef class Semaphore(_SemaphoreState):
         """
         return self._label()
 
+    @property
+    def shared(self):
+        """Whether the state lies in shared memory, for all processes.
+
+        >>> import treadle
+        >>> treadle.Semaphore(shared=False).shared
+        False
+        """
+        return self.handle.mapping != NULL
+
     def statistics(self):
         """Returns a ``SemaphoreStatistics``.
 
@@ -292,6 +302,16 @@ cdef class BoundedSemaphore(_SemaphoreState):
         'connections'
         """
         return self._label()
+
+    @property
+    def shared(self):
+        """Whether the state lies in shared memory, for all processes.
+
+        >>> import treadle
+        >>> treadle.BoundedSemaphore(shared=False).shared
+        False
+        """
+        return self.handle.mapping != NULL
 
     def statistics(self):
         """Returns a ``SemaphoreStatistics``.

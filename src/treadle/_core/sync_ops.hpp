@@ -40,10 +40,9 @@ Result section(const Handle& h, Token token, Attempt attempt) noexcept {
 // ---- Lock and RLock
 
 // The holder's identity as the object keeps it: the word itself only names a record.
-inline std::uint64_t holder_of_this_thread(const Handle& h) noexcept {
+inline std::uint64_t holder_of_this_thread() noexcept {
     static thread_local std::uint64_t mine = 0;
     static thread_local std::uint64_t epoch = 0;
-    (void)h;
     if (mine == 0 || epoch != platform::private_epoch) {
         mine = (static_cast<std::uint64_t>(platform::current_pid()) << 32) | static_cast<std::uint32_t>(platform::current_tid());
         epoch = platform::private_epoch;
@@ -51,15 +50,15 @@ inline std::uint64_t holder_of_this_thread(const Handle& h) noexcept {
     return mine;
 }
 template <class World>
-void note_holder(LockBody<World>& body, const Handle& h) noexcept {
-    body.holder = holder_of_this_thread(h);
+void note_holder(LockBody<World>& body) noexcept {
+    body.holder = holder_of_this_thread();
     body.since = platform::now_coarse();
 }
 
 // The inline fast paths.
 inline bool lock_try(LockBody<SharedWorld>* body, const Handle& h, Token token) noexcept {
     if (!body->mutex.try_acquire(token)) return false;
-    note_holder(*body, h);
+    note_holder(*body);
     return true;
 }
 inline bool rlock_try(LockBody<SharedWorld>* body, const Handle& h, Token token) noexcept {
@@ -75,22 +74,16 @@ inline bool rlock_try(LockBody<SharedWorld>* body, const Handle& h, Token token)
 inline int lock_acquire(LockBody<SharedWorld>* shared, const Handle& h, Token token, bool reentrant, std::int64_t timeout,
                         bool take_over, bool keep_mark, Token* dead) noexcept {
     *dead = word::kNobody;
-    const std::int64_t now = platform::now();
-    const std::int64_t deadline = timeout <= 0 || timeout >= kForever - now ? timeout : now + timeout;
+    const Deadline deadline(timeout);
     const auto acquire = [&](auto& body, auto who) {
         using World = world_of<decltype(body)>;
         for (;;) {
-            std::int64_t left = timeout;
-            if (timeout > 0 && timeout != kForever && deadline != timeout) {
-                left = deadline - platform::now();
-                if (left < 0) left = 0;
-            }
             const int result = await<World>(
-                who, [&](auto& w, Wait& wait) { return body.mutex.attempt_acquire(w, wait); }, Result::blocked, left, h.mapping,
-                place_of(h));
+                who, [&](auto& w, Wait& wait) { return body.mutex.attempt_acquire(w, wait); }, Result::blocked, deadline.left(),
+                h.mapping, place_of(h));
             if (result == static_cast<int>(Result::done)) {
                 body.recursion = 0;
-                note_holder(body, h);
+                note_holder(body);
                 return result;
             }
             if (result != static_cast<int>(Result::owner_died) && result != static_cast<int>(Result::inconsistent)) return result;
@@ -98,7 +91,7 @@ inline int lock_acquire(LockBody<SharedWorld>* shared, const Handle& h, Token to
             if (!take_over && h.mapping != nullptr) return result;
             if (body.mutex.recover(token, keep_mark && h.mapping != nullptr) == Result::done) {
                 body.recursion = 0;
-                note_holder(body, h);
+                note_holder(body);
                 return static_cast<int>(Result::done);
             }
             *dead = word::kNobody;  // somebody was faster: wait for it
@@ -109,6 +102,9 @@ inline int lock_acquire(LockBody<SharedWorld>* shared, const Handle& h, Token to
     return acquire(*shared, Mapping::Caller{token, false, h.mapping});
 }
 
+inline bool lock_is_mine(LockBody<SharedWorld>* body, Token token) noexcept {
+    return body->mutex.held() && body->mutex.owner() == token;
+}
 inline int lock_release(LockBody<SharedWorld>* body, const Handle& h) noexcept {
     if (h.mapping == nullptr) {
         auto& mutex = reinterpret_cast<LockBody<PrivateWorld>*>(body)->mutex;
@@ -118,22 +114,29 @@ inline int lock_release(LockBody<SharedWorld>* body, const Handle& h) noexcept {
     return static_cast<int>(body->mutex.release());
 }
 inline int rlock_release(LockBody<SharedWorld>* body, const Handle& h, Token token) noexcept {
-    if (!body->mutex.held() || body->mutex.owner() != token) return static_cast<int>(Result::not_held);
+    if (!lock_is_mine(body, token)) return static_cast<int>(Result::not_held);
     if (body->recursion != 0) {
         --body->recursion;
         return static_cast<int>(Result::done);
     }
     return lock_release(body, h);
 }
-inline int lock_restore(LockBody<SharedWorld>* body, Token token) noexcept { return static_cast<int>(body->mutex.restore(token)); }
+// The end of a recovery: consistent and free, or (abandon) inconsistent still. Not held: it was released meanwhile.
+inline int lock_restore(LockBody<SharedWorld>* body, Token token) noexcept {
+    if (!lock_is_mine(body, token)) return static_cast<int>(Result::not_held);
+    body->recursion = 0;
+    return static_cast<int>(body->mutex.restore(token));
+}
+inline int lock_abandon(LockBody<SharedWorld>* body, const Handle& h, Token token) noexcept {
+    if (!lock_is_mine(body, token)) return static_cast<int>(Result::not_held);
+    body->recursion = 0;
+    return lock_release(body, h);
+}
 
 // Held, by somebody who still lives. (In the child of a fork a private lock's owner may not exist.)
 inline bool lock_is_held(LockBody<SharedWorld>* body, const Handle& h) noexcept {
     if (!body->mutex.held()) return false;
     return h.mapping != nullptr || platform::private_token_alive(body->mutex.owner());
-}
-inline bool lock_is_mine(LockBody<SharedWorld>* body, Token token) noexcept {
-    return body->mutex.held() && body->mutex.owner() == token;
 }
 inline bool lock_is_inconsistent(LockBody<SharedWorld>* body) noexcept { return body->mutex.inconsistent(); }
 inline Token lock_owner(LockBody<SharedWorld>* body) noexcept { return body->mutex.owner(); }
@@ -200,6 +203,7 @@ inline bool grow_permits(PermitsBody<SharedWorld>* body, const Handle& h, Token 
 }
 inline int permits_acquire(PermitsBody<SharedWorld>* body, const Handle& h, Token token, std::int64_t timeout, Token* dead) noexcept {
     *dead = word::kNobody;
+    const Deadline deadline(timeout);
     for (;;) {
         const int result = await<SharedWorld>(
             Mapping::Caller{token, false, h.mapping},
@@ -209,7 +213,7 @@ inline int permits_acquire(PermitsBody<SharedWorld>* body, const Handle& h, Toke
                 if (found != word::kNobody) *dead = found;
                 return r;
             },
-            Result::empty, timeout, h.mapping, place_of(h));
+            Result::empty, deadline.left(), h.mapping, place_of(h));
         if (result != static_cast<int>(Result::no_room)) return result;
         if (!grow_permits(body, h, token)) return static_cast<int>(Result::no_memory);
     }

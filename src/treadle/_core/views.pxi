@@ -22,6 +22,8 @@ cdef class _MessageMemory:
             drop_slot(self.mapping, self.hold.slot)
 
     def __getbuffer__(self, Py_buffer* buffer, int flags):
+        if self.mapping == NULL:
+            raise BufferError("there is no message in here: only a queue's items have one")
         self.shape[0] = <Py_ssize_t>self.size
         self.strides[0] = 1
         buffer.buf = message_data(self.hold)
@@ -67,6 +69,8 @@ cdef class _LargeBuffer:
             unmap(self.data, self.mapped)
 
     def __getbuffer__(self, Py_buffer* buffer, int flags):
+        if self.data == NULL:
+            raise BufferError("there is no buffer in here: only a queue's items have one")
         if self.readonly and flags & 1:  # PyBUF_WRITABLE
             raise BufferError("this buffer was read-only where it came from")
         self.strides[0] = 1

@@ -5,7 +5,7 @@
 //
 // `System` is what an arena asks of the machine it lives on:
 //     bool back(Offset, bytes)      promise the pages of a range;  void unback(Offset, bytes)  give them back
-//     bool alive(pid, start_time), bool boot_alive(pid, low bits of start_time), bool pending(process record)
+//     bool alive(pid, birth), bool boot_alive(pid, boot_bits of its birth), bool pending(process record)
 #pragma once
 
 #include <cstdint>
@@ -28,7 +28,7 @@ public:
 
     // Makes an arena of zeroed memory. False: not even its header could be backed.
     bool format(std::uint64_t limit_bytes, const std::uint64_t (&identity)[2], std::uint64_t pid_namespace,
-                std::int32_t creator_pid, std::uint64_t creator_start, std::int32_t creator_fd) noexcept {
+                std::int32_t creator_pid, std::uint64_t creator_birth, std::int32_t creator_fd) noexcept {
         if (!system_.back(0, kUnit)) return false;
         Header<World>& h = header();
         h.version = kLayoutVersion;
@@ -37,7 +37,7 @@ public:
         h.identity[1] = identity[1];
         h.pid_namespace = pid_namespace;
         h.creator_pid = creator_pid;
-        h.creator_start = creator_start;
+        h.creator_birth = creator_birth;
         h.creator_fd = creator_fd;
         h.top.store(kFirstUnit, std::memory_order_relaxed);
         set_limit(limit_bytes);

@@ -97,10 +97,10 @@ constexpr word::Token make_token(std::uint32_t index, std::uint32_t generation, 
     return word::Token{index} | (word::Token{generation & kIndexMask} << kIndexBits) |
            (word::Token{serial & kIndexMask} << (kIndexBits + kGenerationBits));
 }
-// A process that has no record yet goes by its pid and the low bits of its start time.
-constexpr word::Token boot_token(std::int32_t pid, std::uint64_t start_time) noexcept {
-    return word::Token{kNoRecord} | (word::Token{static_cast<std::uint32_t>(pid) & 0x3fffff} << 20) |
-           ((start_time & 0x3ffff) << 42);
+// A process that has no record yet goes by its pid and the low bits of its start time (platform/process.hpp, birth).
+constexpr std::uint64_t boot_bits(std::uint64_t birth) noexcept { return birth & 0x3ffff; }
+constexpr word::Token boot_token(std::int32_t pid, std::uint64_t birth) noexcept {
+    return word::Token{kNoRecord} | (word::Token{static_cast<std::uint32_t>(pid) & 0x3fffff} << 20) | (boot_bits(birth) << 42);
 }
 
 enum class ProcessState : std::uint32_t { free = 0, pending = 1, live = 2 };
@@ -110,8 +110,8 @@ enum class ProcessState : std::uint32_t { free = 0, pending = 1, live = 2 };
 template <class World>
 struct alignas(64) ProcessRecord {
     typename World::template Atom<std::uint32_t> state;
-    typename World::template Atom<std::int32_t> pid;            // this and the start time are read without the section
-    typename World::template Atom<std::uint64_t> start_time;
+    typename World::template Atom<std::int32_t> pid;            // this and its birth are read without the section
+    typename World::template Atom<std::uint64_t> birth;
     typename World::template Atom<std::uint64_t> references;  // offset of the first ReferenceChunk
     std::int32_t fd;                                          // this process's descriptor of the arena's file
     std::uint32_t unused;
@@ -156,7 +156,7 @@ struct alignas(64) Header {
     std::uint64_t pid_namespace;
     std::int32_t creator_pid;
     std::int32_t creator_fd;
-    std::uint64_t creator_start;
+    std::uint64_t creator_birth;
 
     alignas(64) word::Mutex<World> mutex;  // the arena's critical section
     Atom<std::uint64_t> next_serial;

@@ -38,23 +38,26 @@ public:
     }
     // A program may have closed all descriptors, and opened a file of its own under this number: that is not to be touched.
     bool has_file() const noexcept { return platform::file_identity(fd) == file_; }
-    bool alive(std::int32_t other, std::uint64_t start) const noexcept {
-        return other == pid ? start == start_time : platform::process_alive(other, start);
+    bool alive(std::int32_t other, std::uint64_t its_birth) const noexcept {
+        if (other == pid) return platform::same_birth(its_birth, birth);
+        return platform::process_alive(other, [=](std::uint64_t found) { return platform::same_birth(its_birth, found); });
     }
-    bool boot_alive(std::int32_t other, std::uint64_t start_low) const noexcept {
-        const platform::ProcessStat stat = platform::read_process_stat(other);
-        return platform::is_running(stat) && (stat.start_time & 0x3ffff) == start_low;
+    bool boot_alive(std::int32_t other, std::uint64_t birth_low) const noexcept {
+        return platform::process_alive(other, [=](std::uint64_t found) { return boot_bits(found) == birth_low; });
     }
     bool pending(std::uint32_t index) const noexcept { return !has_file() || platform::byte_locked(fd, kCapacity + index); }
 
-    void refresh() noexcept {
+    // False: the system did not tell who we are, so that nobody else could tell whether we live.
+    bool refresh() noexcept {
         pid = platform::current_pid();
-        start_time = platform::read_process_stat(pid).start_time;
+        const platform::ProcessStat stat = platform::read_process_stat(pid);
+        birth = stat.birth;
+        return stat.state != 0;
     }
 
     int fd;
     std::int32_t pid = 0;
-    std::uint64_t start_time = 0;
+    std::uint64_t birth = 0;
 
 private:
     platform::FileIdentity file_;
@@ -64,7 +67,7 @@ using SharedArena = Arena<SharedWorld, RealSystem>;
 using SharedBlock = Block<SharedWorld>;
 using SharedHandles = Handles<SharedWorld, RealSystem>;
 
-enum class AttachError : int { none, system, not_an_arena, other_version, other_namespace, full };
+enum class AttachError : int { none, unreachable, system, not_an_arena, other_version, other_namespace, full };
 
 // Does the file begin as the arena of that identity does? Read, not mapped: it may be anything.
 inline bool has_identity(int fd, const std::uint64_t (&identity)[2]) noexcept {
@@ -87,17 +90,42 @@ inline constinit thread_local ThreadTokens* tls_others = nullptr;
 
 class Mapping {
 public:
+    // The arena that this process makes its objects in: the first that it made or joined. Null: none yet.
+    static Mapping* home() noexcept { return home_arena_.load(std::memory_order_acquire); }  // SYNC settle→home: the mapping
+
+    // The same, made if there is none. Null: no memory.
+    static Mapping* make_home(std::uint64_t limit_bytes) noexcept {
+        const Joining joining;
+        if (home() == nullptr)
+            if (Mapping* made = create(limit_bytes)) settle(made);
+        return home();
+    }
+
+    // The arena of that identity: known already, or the one in the file that `reach_file()` opens (-1: not to be had). Null: see
+    // `error`.
+    template <class OpenFile>
+    static Mapping* reach(const std::uint64_t (&identity)[2], OpenFile reach_file, AttachError& error) noexcept {
+        if (Mapping* known = find(identity)) return known;
+        const Joining joining;
+        if (Mapping* known = find(identity)) return known;
+        error = AttachError::unreachable;
+        const int fd = reach_file();
+        Mapping* joined = fd < 0 ? nullptr : attach(fd, error);
+        if (joined != nullptr) settle(joined);
+        return joined;
+    }
+
     // A new arena with this process as its first; null: no memory.
     static Mapping* create(std::uint64_t limit_bytes) noexcept {
-        const int fd = platform::create_memory_file("treadle");
+        const int fd = platform::create_memory_file("treadle", kCapacity);
         if (fd < 0) return nullptr;
-        void* base = platform::resize_file(fd, kCapacity) ? platform::map_shared(fd, kCapacity) : nullptr;
+        void* base = platform::map_shared(fd, kCapacity);
         Mapping* mapping = base == nullptr ? nullptr : place(fd, base);
         std::uint64_t identity[2];
         AttachError error;
         if (mapping != nullptr && platform::fill_random(identity, sizeof identity) &&
             mapping->arena.format(limit_bytes, identity, platform::pid_namespace(), mapping->system.pid,
-                                  mapping->system.start_time, fd) &&
+                                  mapping->system.birth, fd) &&
             mapping->join(error))
             return mapping;
         discard(mapping, base, fd);
@@ -142,7 +170,7 @@ public:
     // The calling thread's token, or what its process goes by as long as it has none.
     word::Token caller_token() noexcept {
         const word::Token mine = token();
-        return mine != word::kNobody ? mine : boot_token(system.pid, system.start_time);
+        return mine != word::kNobody ? mine : boot_token(system.pid, system.birth);
     }
 
     // kNobody: the arena's limit.
@@ -178,7 +206,8 @@ public:
     // One token for all of this process: what it holds as a process goes by it. A thread has registered before.
     word::Token home_token() const noexcept { return home_.load(std::memory_order_relaxed); }
 
-    // Is this process's record good for anything? False in a child whose fork found no memory for one.
+    // Has this process a place in the arena? False in a child for which the fork found no memory or no descriptor, or that
+    // has entered another pid namespace.
     bool member() const noexcept { return process != kNoRecord; }
 
     // A caller (word/attempt.hpp) for whom a token is alive while its process is ...
@@ -222,14 +251,12 @@ public:
         return removed;
     }
 
-    // At most once a second, by whichever process comes first: called where objects are made, and before a fork.
-    void sweep_now_and_then() noexcept {
+    // Is it time to sweep? Once a second at most, for whichever process asks first: where objects are made, and before a fork.
+    bool sweep_due() noexcept {
         auto& swept_at = arena.header().swept_at;
         const std::int64_t now = platform::now_coarse();
         std::int64_t last = swept_at.load(std::memory_order_relaxed);
-        if (now - last < 1'000'000'000) [[likely]]
-            return;
-        if (swept_at.compare_exchange_strong(last, now, std::memory_order_relaxed)) sweep();
+        return now - last >= 1'000'000'000 && swept_at.compare_exchange_strong(last, now, std::memory_order_relaxed);
     }
 
     RealSystem system;
@@ -267,7 +294,7 @@ private:
         sweep();
         insist([&](auto& who, word::Wait& wait) {
             if (arena.enter(who, wait) == word::Result::blocked) return word::Result::blocked;
-            process = arena.registry.add_process(ProcessState::live, system.pid, system.start_time, system.fd);
+            process = arena.registry.add_process(ProcessState::live, system.pid, system.birth, system.fd);
             arena.leave();
             return word::Result::done;
         });
@@ -320,9 +347,10 @@ private:
     }
 
     static void before_fork() noexcept {
+        pthread_mutex_lock(&joining_mutex_);
         pthread_mutex_lock(&list_mutex_);
         for (Mapping* m = first(); m != nullptr; m = m->next()) {
-            if (m->member()) m->sweep_now_and_then();
+            if (m->member() && m->sweep_due()) m->sweep();
             m->enter();
             if (m->expect_child()) continue;
             // The dead may still hold what is missing.
@@ -339,7 +367,7 @@ private:
         child_ = kNoRecord;
         child_lock_ = -1;
         if (!member() || !system.has_file()) return false;
-        child_ = arena.registry.add_process(ProcessState::pending, system.pid, system.start_time, system.fd);
+        child_ = arena.registry.add_process(ProcessState::pending, system.pid, system.birth, system.fd);
         if (child_ == kNoRecord) return false;
         child_lock_ = platform::lock_byte(system.fd, kCapacity + child_);
         if (child_lock_ >= 0 && arena.registry.copy_references(process, child_)) return true;
@@ -354,6 +382,7 @@ private:
             if (m->child_ != kNoRecord) platform::close_file(m->child_lock_);
         }
         pthread_mutex_unlock(&list_mutex_);
+        pthread_mutex_unlock(&joining_mutex_);
     }
     static void after_fork_in_child() noexcept {
         tls_mapping = nullptr;
@@ -366,18 +395,37 @@ private:
             m->own_count_ = 0;
             m->home_.store(word::kNobody, std::memory_order_relaxed);
             m->handles.forget_chunks();
-            m->system.refresh();
+            const bool known = m->system.refresh() && platform::pid_namespace() == m->arena.header().pid_namespace;
             if (!m->member()) continue;
-            auto* record = m->arena.registry.process(m->process);
-            record->pid.store(m->system.pid, std::memory_order_relaxed);
-            record->start_time.store(m->system.start_time, std::memory_order_relaxed);
-            record->state.store(static_cast<std::uint32_t>(ProcessState::live), std::memory_order_release);
+            if (known) {
+                auto* record = m->arena.registry.process(m->process);
+                record->pid.store(m->system.pid, std::memory_order_relaxed);
+                record->birth.store(m->system.birth, std::memory_order_relaxed);
+                record->state.store(static_cast<std::uint32_t>(ProcessState::live), std::memory_order_release);
+            } else {  // nobody could tell whether it lives: the record stays pending, and is swept
+                m->process = kNoRecord;
+            }
             platform::close_file(m->child_lock_);
         }
         pthread_mutex_init(&list_mutex_, nullptr);
+        pthread_mutex_init(&joining_mutex_, nullptr);
+    }
+
+    // One thread at a time makes or joins an arena, and no fork falls into that.
+    struct Joining {
+        Joining() noexcept { pthread_mutex_lock(&joining_mutex_); }
+        ~Joining() { pthread_mutex_unlock(&joining_mutex_); }
+        Joining(const Joining&) = delete;
+        Joining& operator=(const Joining&) = delete;
+    };
+    static void settle(Mapping* mapping) noexcept {
+        Mapping* none = nullptr;
+        home_arena_.compare_exchange_strong(none, mapping, std::memory_order_release, std::memory_order_relaxed);  // SYNC settle→home
     }
 
     inline static constinit std::atomic<Mapping*> first_{nullptr};
+    inline static constinit std::atomic<Mapping*> home_arena_{nullptr};
+    inline static pthread_mutex_t joining_mutex_ = PTHREAD_MUTEX_INITIALIZER;
     inline static pthread_mutex_t list_mutex_ = PTHREAD_MUTEX_INITIALIZER;
     inline static pthread_key_t thread_end_key_ = 0;
 

@@ -1,7 +1,7 @@
 // arena/registry.hpp: who takes part in an arena: processes, their threads, and what each process refers to.
 //
 // Promise: a token names a thread of a process for as long as anything may hold it; alive() tells without a lock whether
-// its process lives (pid and start time, a zombie is dead); the references of a dead process are dropped by whoever
+// its process lives (pid and birth, a zombie is dead); the references of a dead process are dropped by whoever
 // sweeps. All methods but alive(), thread_alive() and the lookups run inside the arena's critical section.
 //
 //   process record   free -> live (attach) | free -> pending (before a fork) -> live (the child)   -> free (sweep)
@@ -82,13 +82,13 @@ public:
                 return p.state.load(std::memory_order_acquire) != static_cast<std::uint32_t>(ProcessState::pending) &&
                        process_alive(index, p);
             case ProcessState::live:  // the record may change hands meanwhile: alive() looks again afterwards
-                return system_.alive(p.pid.load(std::memory_order_relaxed), p.start_time.load(std::memory_order_relaxed));
+                return system_.alive(p.pid.load(std::memory_order_relaxed), p.birth.load(std::memory_order_relaxed));
         }
         return false;
     }
 
     // A record for a process; kNoRecord: the arena's limit. `state` live or pending; of a pending one pid is the parent's.
-    std::uint32_t add_process(ProcessState state, std::int32_t pid, std::uint64_t start_time, std::int32_t fd) noexcept {
+    std::uint32_t add_process(ProcessState state, std::int32_t pid, std::uint64_t birth, std::int32_t fd) noexcept {
         Header<World>& h = heap_.header();
         std::uint32_t index = 0;
         const std::uint32_t limit = h.process_limit.load(std::memory_order_relaxed);
@@ -101,7 +101,7 @@ public:
         if (table == nullptr) return kNoRecord;
         clear_table(table);
         p.pid.store(pid, std::memory_order_relaxed);
-        p.start_time.store(start_time, std::memory_order_relaxed);
+        p.birth.store(birth, std::memory_order_relaxed);
         p.fd = fd;
         p.references.store(heap_.offset_of_block(table), std::memory_order_relaxed);
         table->refs.store(1, std::memory_order_relaxed);

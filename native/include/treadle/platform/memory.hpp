@@ -16,11 +16,18 @@
 
 namespace treadle::platform {
 
-inline int create_memory_file(const char* name) noexcept {
-    return static_cast<int>(syscall(SYS_memfd_create, name, MFD_CLOEXEC));
-}
-
 inline void close_file(int fd) noexcept { close(fd); }
+
+// A memory file of that size for ever: whoever can open it could else cut it short under the feet of the others (SIGBUS).
+inline int create_memory_file(const char* name, std::uint64_t bytes) noexcept {
+    const int fd = static_cast<int>(syscall(SYS_memfd_create, name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
+    if (fd < 0) return -1;
+    if (ftruncate(fd, static_cast<off_t>(bytes)) == 0 &&
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
+        return fd;
+    close_file(fd);
+    return -1;
+}
 
 inline bool read_start(int fd, void* out, std::size_t bytes) noexcept {
     return pread(fd, out, bytes, 0) == static_cast<ssize_t>(bytes);
@@ -38,8 +45,6 @@ inline int open_foreign_file(std::int32_t pid, int fd) noexcept {
     if (stat(path, &info) != 0 || !S_ISREG(info.st_mode)) return -1;  // never block on a pipe or touch a device
     return open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
 }
-
-inline bool resize_file(int fd, std::uint64_t bytes) noexcept { return ftruncate(fd, static_cast<off_t>(bytes)) == 0; }
 
 inline std::uint64_t file_size(int fd) noexcept {
     struct stat info {};

@@ -169,14 +169,16 @@ public:
         return found;
     }
 
+    // May an item come back that the caller should wait for? Two that hold a lease each and wait for another item would wait
+    // for each other: so who holds any does not wait.
     template <class Who>
-    bool held_by_others(Who& who) noexcept {
-        bool others = false;
+    bool awaited(Who& who) noexcept {
+        bool own = false, others = false;
         each([&](LeaseT* lease, std::uint64_t) {
             const std::uint64_t state = lease->state.load(std::memory_order_relaxed);
-            if ((state & kLeased) != 0 && (state >> 4) != who.token) others = true;
+            if ((state & kLeased) != 0) ((state >> 4) == who.token ? own : others) = true;
         });
-        return others;
+        return others && !own;
     }
 
     // For collect(), inside the arena's section: settles what a death left half done.

@@ -446,7 +446,7 @@ private:
             if (now == QueueMode::shut) {
                 // Nothing can come any more but what others still hold on lease.
                 if (enter(q->head, who, wait) == Result::blocked) return Result::blocked;
-                const bool awaited = leases().held_by_others(who);
+                const bool awaited = leases().awaited(who);
                 q->head.mutex.release();
                 if (size() != 0) continue;
                 if (!awaited) return Result::shut;

@@ -32,7 +32,6 @@ enum class Result : int {
     shut,          // the queue was shut down
     no_memory,     // the arena's limit is reached
     gone,          // the named thing (a lease, a block) is not there any more
-    no_object,     // the object itself is gone
 };
 
 // What a blocked attempt waits for: sleep while the 32-bit word at `word` holds `expected`. The caller keeps it from one

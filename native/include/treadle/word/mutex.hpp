@@ -10,8 +10,8 @@
 //   0      0 0 0   free            acquire -> held
 //   t      0 1 0   held            release -> free; a waiter parks -> held+; t dies -> inconsistent
 //   t      0 1 1   held+           somebody may be parked: release -> free and wake one; t dies -> inconsistent
-//   d      1 0 0   inconsistent    d died holding it: recover(t) -> recovering; (adopt(t) -> held)
-//   t      1 1 *   recovering      restore -> free; abandon or death of t -> inconsistent
+//   d      1 0 0   inconsistent    d died holding it: recover(t) -> recovering, or -> held without the mark
+//   t      1 1 *   recovering      restore -> free; release or death of t -> inconsistent
 //
 // Invariants. H or I set iff owner != 0. W is set before anybody parks, and a thread that has parked sets it again when
 // it acquires, since it cannot know whether it was the last. Every transition is one compare-and-swap, so a death leaves

@@ -1,0 +1,114 @@
+# leases.pxi: an item out on lease.
+
+@cython.no_gc_clear  # __dealloc__ needs the queue
+@cython.final
+cdef class Lease:
+    """An item out on lease, from ``Queue.lease()``; a context manager.
+
+    When its block ends well the item is acknowledged; when it raises, the item is given back and delivered again. If
+    the process dies, whoever waits for the queue gets the item again. Forgotten without either, it is given back.
+
+    >>> import treadle
+    >>> queue = treadle.Queue()
+    >>> queue.put("job")
+    >>> with queue.lease() as lease:
+    ...     raise RuntimeError("not this time")
+    Traceback (most recent call last):
+    ...
+    RuntimeError: not this time
+    >>> with queue.lease() as lease:
+    ...     lease.item, lease.deliveries
+    ('job', 2)
+    """
+
+    cdef Queue _queue
+    cdef LeaseName name
+    cdef object _item
+    cdef int pid
+    cdef unsigned int _deliveries
+    cdef bint open
+    cdef object __weakref__
+
+    def __init__(self):
+        raise TypeError("a Lease is made by Queue.lease()")
+
+    def __dealloc__(self):
+        if self.open and self.pid == os.getpid():
+            queue_nack(self._queue.handle, _token(self._queue.handle), self.name)
+
+    @property
+    def item(self):
+        """The item.
+
+        >>> import treadle
+        >>> queue = treadle.Queue()
+        >>> queue.put("job")
+        >>> queue.lease().item
+        'job'
+        """
+        return self._item
+
+    @property
+    def deliveries(self):
+        """How often the item has been handed out, this time included: 1 at first.
+
+        >>> import treadle
+        >>> queue = treadle.Queue()
+        >>> queue.put("job")
+        >>> queue.lease().deliveries
+        1
+        """
+        return self._deliveries
+
+    def ack(self):
+        """Says that the item is done with: it is gone, and counts as done for ``Queue.join``.
+
+        Raises RuntimeError if the lease was settled before, or belongs to another process (a fork's parent).
+
+        >>> import treadle
+        >>> queue = treadle.Queue()
+        >>> queue.put("job")
+        >>> queue.lease().ack()
+        >>> queue.join(timeout=1)
+        True
+        """
+        self._settle(True)
+
+    def nack(self):
+        """Gives the item back: it is delivered again, before newer ones. Raises as ``ack``.
+
+        >>> import treadle
+        >>> queue = treadle.Queue()
+        >>> queue.put_many(["older", "newer"])
+        >>> queue.lease().nack()
+        >>> queue.get()
+        'older'
+        """
+        self._settle(False)
+
+    cdef _settle(self, bint done):
+        cdef int result
+        if self.pid != os.getpid():
+            raise RuntimeError(f"this lease belongs to pid {self.pid}, which took it before a fork")
+        if not self.open:
+            raise RuntimeError("this lease has been settled already")
+        if done:
+            result = queue_ack(self._queue.handle, _token(self._queue.handle), self.name)
+        else:
+            result = queue_nack(self._queue.handle, _token(self._queue.handle), self.name)
+        self.open = False
+        if result != DONE:
+            raise RuntimeError("this lease is not held any more")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if self.open and self.pid == os.getpid():  # a fork's child leaves the block as well, and holds nothing
+            self._settle(kind is None)
+
+    __class_getitem__ = classmethod(type(list[int]))
+
+    def __repr__(self):
+        state = "open" if self.open else "settled"
+        return f"<treadle.Lease of {self._queue!r}, delivery {self._deliveries}, {state}>"

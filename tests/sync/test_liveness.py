@@ -1,0 +1,199 @@
+"""Who counts as dead: a process that has clearly gone, or has become another program."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import pickle
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import pytest
+
+import treadle
+from tests.sync.children import forked, hold
+
+_CLONE_NEWPID = 0x20000000
+
+
+def become_another_program(line: Connection, lock: treadle.Lock) -> None:
+    lock.acquire()
+    os.set_inheritable(line.fileno(), True)
+    program = f"import os; os.write({line.fileno()}, b'x'); os.read({line.fileno()}, 1)"
+    os.execv(sys.executable, [sys.executable, "-I", "-c", program])
+
+
+@pytest.mark.slow
+def test_an_owner_that_becomes_another_program_is_dead() -> None:
+    lock = treadle.Lock(label="jobs")
+    with forked(become_another_program, lock) as child:
+        assert os.read(child.line.fileno(), 1) == b"x"  # the new program runs
+        with pytest.raises(treadle.OwnerDiedError, match=f"pid {child.pid} "):
+            lock.acquire()
+        os.write(child.line.fileno(), b"x")
+
+
+@pytest.mark.slow
+def test_what_a_replaced_program_referred_to_is_freed() -> None:
+    locks = [treadle.Lock() for _ in range(100)]
+    blocks = treadle.arena_statistics().blocks
+    with forked(become_another_program, treadle.Lock()) as child:
+        assert os.read(child.line.fileno(), 1) == b"x"
+        locks.clear()
+        treadle.sweep()
+        assert treadle.arena_statistics().blocks <= blocks - 100
+        os.write(child.line.fileno(), b"x")
+
+
+@contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    """No file can be opened in the block, by anybody in this process."""
+    kept = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, kept[1]))
+    try:
+        with pytest.raises(OSError) as caught:
+            os.open("/dev/null", os.O_RDONLY)
+        assert caught.value.errno == errno.EMFILE
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, kept)
+
+
+def test_who_cannot_look_takes_a_living_owner_for_alive() -> None:
+    lock = treadle.Lock()
+    with forked(hold, lock.acquire) as owner:
+        owner.expect("holding")
+        with no_descriptor_left():
+            assert not lock.acquire(blocking=False)
+            assert not lock.acquire(timeout=0.05)
+        assert lock.owner is not None and lock.owner.pid == owner.pid
+        owner.kill()
+        with no_descriptor_left(), pytest.raises(treadle.OwnerDiedError):
+            lock.acquire()  # gone for good: that needs no descriptor
+
+
+def test_a_child_that_could_not_be_told_alive_from_dead_is_no_member() -> None:
+    lock = treadle.Lock()
+
+    def child(line: Connection) -> None:
+        with pytest.raises(treadle.HandleError, match="descriptor"):
+            lock.acquire()
+        with pytest.raises(treadle.HandleError, match="descriptor"):
+            treadle.Lock()
+
+    with no_descriptor_left():
+        pid = os.fork()
+        if pid == 0:
+            try:
+                child(None)  # type: ignore[arg-type]
+            except BaseException:
+                os._exit(1)
+            os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+    assert lock.acquire(timeout=0)
+    with forked(lambda line: lock.release()):
+        pass
+    assert not lock.locked()
+
+
+def test_a_child_in_another_pid_namespace_is_told_that_it_cannot_join() -> None:
+    """Its pids are others: it could not tell who lives, and nobody could ask for it."""
+    lock = treadle.Lock()
+    middle = os.fork()
+    if middle == 0:
+        import ctypes
+
+        if ctypes.CDLL(None).unshare(_CLONE_NEWPID) != 0:
+            os._exit(77)
+        child = os.fork()
+        if child == 0:
+            try:
+                lock.acquire()
+            except treadle.HandleError as error:
+                os._exit(0 if "pid namespace" in str(error) else 1)
+            os._exit(2)
+        os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    status = os.waitstatus_to_exitcode(os.waitpid(middle, 0)[1])
+    if status == 77:
+        pytest.skip("a pid namespace takes rights that this user does not have")
+    assert status == 0
+    assert lock.acquire(timeout=0)
+
+
+def arena_descriptor() -> int:
+    treadle.Lock()
+    for entry in Path("/proc/self/fd").iterdir():
+        try:
+            if os.readlink(entry).startswith("/memfd:treadle"):
+                return int(entry.name)
+        except FileNotFoundError:  # the listing's own
+            continue
+    raise AssertionError("there is no arena")
+
+
+@pytest.mark.parametrize("size", [0, 4096, 1 << 40])
+def test_nobody_can_cut_the_arena_short(size: int) -> None:
+    lock = treadle.Lock()
+    with pytest.raises(PermissionError):
+        os.ftruncate(arena_descriptor(), size)
+    assert lock.acquire()
+
+
+def test_a_program_that_closes_all_descriptors_keeps_its_locks() -> None:
+    """Daemons do that; the memory stays mapped, and its owner is not dead."""
+    lock = treadle.Lock()
+
+    def child(line: Connection) -> None:
+        lock.acquire()
+        os.closerange(3, line.fileno())
+        os.closerange(line.fileno() + 1, 256)
+        line.send("holding")
+        line.recv()
+        lock.release()
+
+    with forked(child) as owner:
+        owner.expect("holding")
+        assert not lock.acquire(timeout=0.05)
+        owner.say("end")
+        assert lock.acquire()
+
+
+def test_arenas_are_closed_to_programs_that_a_process_starts() -> None:
+    flags = fcntl.fcntl(arena_descriptor(), fcntl.F_GETFD)
+    assert flags & fcntl.FD_CLOEXEC
+
+
+def test_a_handle_can_be_reached_through_the_maker_when_its_sender_has_gone() -> None:
+    lock = treadle.Lock()
+
+    def sender(line: Connection) -> None:
+        line.send_bytes(pickle.dumps(lock))
+
+    with forked(sender) as child:
+        handle = child.line.recv_bytes()
+    program = (
+        "import pickle, sys; lock = pickle.load(sys.stdin.buffer); "
+        "sys.exit(not lock.acquire(timeout=0))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], input=handle, check=False)
+    assert done.returncode == 0
+    with pytest.raises(treadle.OwnerDiedError):
+        lock.acquire()
+
+
+def test_a_stopped_owner_is_alive() -> None:
+    lock = treadle.Lock()
+    with forked(hold, lock.acquire) as owner:
+        owner.expect("holding")
+        os.kill(owner.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, owner.pid, os.WSTOPPED | os.WNOWAIT)
+        assert not lock.acquire(timeout=0.05)
+        os.kill(owner.pid, signal.SIGCONT)
+        owner.say("end")
