@@ -39,11 +39,15 @@ class OtherThread:
         return self.start(function, *args).result()
 
     def dismiss(self) -> None:
-        """Let it end when it has nothing left to do."""
+        """Let it end when it has nothing left to do, and with it what it refers to.
+
+        Waits for that, but not for ever: a call that hangs is the failure of the test that made it.
+        """
         self._calls.put(None)
+        self._thread.join(timeout=5)
 
     def end(self) -> None:
-        self.dismiss()
+        self._calls.put(None)
         self._thread.join()
 
     def _serve(self) -> None:

@@ -12,6 +12,7 @@
 #include <cstdint>
 
 #include "../arena/layout.hpp"
+#include "bell.hpp"
 
 namespace treadle::ring {
 
@@ -123,10 +124,9 @@ struct QueueState {
     alignas(64) End<World> tail;  // producers'
     alignas(64) End<World> head;  // consumers'
 
-    // Bells: 31..1 count of rings, 0 WAITERS.
-    alignas(64) typename World::template Atom<std::uint32_t> getters;
-    typename World::template Atom<std::uint32_t> putters;
-    typename World::template Atom<std::uint32_t> joiners;
+    alignas(64) Bell<World> getters;
+    Bell<World> putters;
+    Bell<World> joiners;
     typename World::template Atom<std::uint32_t> leased;  // items out on lease; recomputed by collect()
     typename World::template Atom<std::uint32_t> ready;   // items given back, to be delivered again; recomputed
     std::uint32_t unused_too;

@@ -30,6 +30,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "collect.hpp"
 #include "layout.hpp"
 #include "leases.hpp"
 
@@ -116,17 +117,17 @@ public:
             const std::uint32_t allowed = allowance(version >> 1, at.bytes.load(std::memory_order_relaxed), frames, count);
             if (allowed == 0) {
                 q->tail.mutex.release();
-                const std::uint32_t bell = announce(q->putters, wait);
+                const std::uint32_t bell = q->putters.announce(wait);
                 if (wait.announce && has_room(frames)) continue;
-                return wait.at_gate(&q->putters, bell, Result::full);
+                return wait.at_gate(q->putters.futex(), bell, Result::full);
             }
             const Result result = put_at(who, version, frames, allowed, accepted, wait);
             if (result != Result::done) return result;
             if (wait.slept_at_gate && bounded()) {
-                q->putters.fetch_or(kWaiters, std::memory_order_seq_cst);
-                if (has_room(frames)) World::wake(&q->putters, 1);
+                q->putters.announce_others();
+                if (has_room(frames)) q->putters.wake(1);
             }
-            ring(q->getters, accepted.items);
+            q->getters.ring(accepted.items);
             return Result::done;
         }
     }
@@ -142,7 +143,7 @@ public:
         if (again) result = leases().take_ready(who, out, got, wait);
         else result = take_at(who, max_items, out, room, got, wait);
         result = served(result, got.items, wait);
-        if (again && mode() != QueueMode::open) ring_for_all(q->getters);  // perhaps there is nothing left to wait for
+        if (again && mode() != QueueMode::open) q->getters.ring_for_all();  // perhaps there is nothing left to wait for
         return result;
     }
 
@@ -173,7 +174,7 @@ public:
         if (enter(q->head, who, wait) == Result::blocked) return Result::blocked;
         const Result result = leases().nack(who, lease);
         q->head.mutex.release();
-        if (result == Result::done) ring(q->getters, 1);
+        if (result == Result::done) q->getters.ring(1);
         return result;
     }
 
@@ -196,9 +197,9 @@ public:
         for (;;) {
             if (unfinished() == 0 || mode() == QueueMode::shut_now) return Result::done;
             if (who.look && inspect_leases(who, wait) == Result::blocked) return Result::blocked;
-            const std::uint32_t bell = announce(q->joiners, wait);
+            const std::uint32_t bell = q->joiners.announce(wait);
             if (wait.announce && (unfinished() == 0 || mode() == QueueMode::shut_now)) continue;
-            return wait.at_gate(&q->joiners, bell, Result::empty);
+            return wait.at_gate(q->joiners.futex(), bell, Result::empty);
         }
     }
 
@@ -214,9 +215,9 @@ public:
         if (this->mode() < mode) q->mode.store(static_cast<std::uint32_t>(mode), std::memory_order_seq_cst);  // publish
         q->tail.mutex.release();
         q->head.mutex.release();
-        ring_for_all(q->getters);
-        ring_for_all(q->putters);
-        ring_for_all(q->joiners);
+        q->getters.ring_for_all();
+        q->putters.ring_for_all();
+        q->joiners.ring_for_all();
         return Result::done;
     }
 
@@ -245,12 +246,11 @@ public:
         if (enter(q->head, who, wait) == Result::blocked) return Result::blocked;
         const std::uint32_t found = leases().inspect(who);
         q->head.mutex.release();
-        if (found != 0) ring(q->getters, found);
+        if (found != 0) q->getters.ring(found);
         return Result::done;
     }
 
 private:
-    static constexpr std::uint32_t kWaiters = 1;
     static constexpr std::int64_t kInspectEvery = 100'000'000;
 
     bool bounded() const noexcept { return (q->max_items | q->max_bytes) != 0; }
@@ -265,28 +265,6 @@ private:
         }
     }
 
-    // Bells. Who will sleep announces itself, then looks once more; who changes something publishes it, then looks for
-    // announcements. Both are sequentially consistent, so at least one of the two sees the other (Dekker).
-    static std::uint32_t announce(typename World::template Atom<std::uint32_t>& bell, const Wait& wait) noexcept {
-        if (!wait.announce) return bell.load(std::memory_order_relaxed);
-        return bell.fetch_or(kWaiters, std::memory_order_seq_cst) | kWaiters;
-    }
-    static void ring(typename World::template Atom<std::uint32_t>& bell, std::uint32_t count) noexcept {
-        std::uint32_t now = bell.load(std::memory_order_seq_cst);
-        while ((now & kWaiters) != 0) {
-            if (bell.compare_exchange_weak(now, (now + 2) & ~kWaiters, std::memory_order_seq_cst)) {
-                World::wake(&bell, static_cast<int>(count));
-                return;
-            }
-        }
-    }
-    // For what concerns every sleeper. It may find no mark: a ring for one takes away what the others have set as well, until
-    // the one woken sets it again.
-    static void ring_for_all(typename World::template Atom<std::uint32_t>& bell) noexcept {
-        bell.fetch_add(2, std::memory_order_seq_cst);
-        World::wake(&bell, word::kWakeAll);
-    }
-
     // Sections.
     template <class Who>
     Result enter(EndT& end, Who& who, Wait& wait) noexcept {
@@ -296,7 +274,7 @@ private:
                 end.mutex.release();
                 return Result::blocked;
             }
-            collect(&end == &q->tail);
+            collect(q, m, &end == &q->tail ? Side::tail : Side::head);
             end.set_dirty(0);
             m.arena.leave();
         }
@@ -441,7 +419,7 @@ private:
                 if (shut) return Result::shut;
                 continue;
             }
-            const std::uint32_t bell = announce(q->getters, wait);
+            const std::uint32_t bell = q->getters.announce(wait);
             if (wait.announce && (size() != 0 || mode() != now)) continue;
             if (now == QueueMode::shut) {
                 // Nothing can come any more but what others still hold on lease.
@@ -451,7 +429,7 @@ private:
                 if (size() != 0) continue;
                 if (!awaited) return Result::shut;
             }
-            return wait.at_gate(&q->getters, bell, Result::empty);
+            return wait.at_gate(q->getters.futex(), bell, Result::empty);
         }
     }
     // At the latest every kInspectEvery while items are out on lease, however busy the queue is.
@@ -467,10 +445,10 @@ private:
     Result served(Result result, std::uint32_t items, Wait& wait) noexcept {
         q->head.mutex.release();
         if (result != Result::done) return result;
-        if (bounded()) ring(q->putters, items);
+        if (bounded()) q->putters.ring(items);
         if (wait.slept_at_gate) {
-            q->getters.fetch_or(kWaiters, std::memory_order_seq_cst);
-            if (size() != 0) World::wake(&q->getters, 1);
+            q->getters.announce_others();
+            if (size() != 0) q->getters.wake(1);
         }
         return Result::done;
     }
@@ -566,41 +544,8 @@ private:
     }
 
     void settled() noexcept {
-        if (unfinished() == 0) ring(q->joiners, word::kWakeAll);
-        if (mode() != QueueMode::open) ring_for_all(q->getters);  // perhaps there is nothing left to wait for
-    }
-
-    // After a death in a section: frees what it had made and not published (tail), or taken and not freed (head).
-    void collect(bool at_tail) noexcept {
-        auto& heap = m.arena.heap;
-        const std::uint64_t tail = q->tail.version.load(std::memory_order_relaxed);
-        const std::uint64_t head = q->head.version.load(std::memory_order_relaxed);
-        if (!at_tail) leases().recover(head >> 1);
-        heap.for_each_child(&q->block, [&](Block<World>* block) {
-            switch (static_cast<arena::Kind>(block->kind)) {
-                case arena::Kind::chunk: {
-                    const std::uint64_t order = reinterpret_cast<ChunkT*>(block)->order;
-                    if (at_tail ? order > chunk_at(q->tail.cursors[tail & 1].chunk)->order
-                                : order < chunk_at(q->head.cursors[head & 1].chunk)->order)
-                        heap.free(block);
-                    break;
-                }
-                case arena::Kind::message: {
-                    const std::uint64_t birth = reinterpret_cast<MessageT*>(block)->birth;
-                    if (at_tail ? birth < (tail >> 1) : birth >= (head >> 1) || leases().holds(heap.ref_to(block))) break;
-                    heap.set_owner(block, nullptr);
-                    if (block->refs.load(std::memory_order_relaxed) == 0) heap.free(block);
-                    break;
-                }
-                case arena::Kind::lease:
-                    if (!at_tail && !leases().lists(heap.ref_to(block))) heap.free(block);
-                    break;
-                case arena::Kind::table:
-                    if (!at_tail && heap.ref_to(block) != q->leases) heap.free(block);
-                    break;
-                default: break;
-            }
-        });
+        if (unfinished() == 0) q->joiners.ring(word::kWakeAll);
+        if (mode() != QueueMode::open) q->getters.ring_for_all();  // perhaps there is nothing left to wait for
     }
 
     State* q;
