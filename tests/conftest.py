@@ -37,6 +37,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if not item.get_closest_marker("soak")]
 
 
+@pytest.fixture(autouse=True)
+def nothing_in_transit() -> None:
+    """What earlier tests pickled is let go now, and not a minute after, amid this one."""
+    if core := sys.modules.get("treadle._core"):
+        core.forget_pickled()
+
+
 class _Watchdog:
     """Tells the process of watchdog.py which test runs, and how long it may take."""
 

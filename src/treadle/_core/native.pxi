@@ -12,14 +12,7 @@ cdef extern from "sync_ops.hpp" namespace "treadle::core" nogil:
     cdef enum:
         DONE "static_cast<int>(treadle::word::Result::done)"
         OWNER_DIED "static_cast<int>(treadle::word::Result::owner_died)"
-        INCONSISTENT "static_cast<int>(treadle::word::Result::inconsistent)"
-        NOT_HELD "static_cast<int>(treadle::word::Result::not_held)"
-        OVERFLOW "static_cast<int>(treadle::word::Result::overflow)"
-        BROKEN "static_cast<int>(treadle::word::Result::broken)"
         SHUT "static_cast<int>(treadle::word::Result::shut)"
-        NO_MEMORY "static_cast<int>(treadle::word::Result::no_memory)"
-        GONE "static_cast<int>(treadle::word::Result::gone)"
-        EMPTY "static_cast<int>(treadle::word::Result::empty)"
         TIMEOUT "treadle::core::kTimeout"
         INTERRUPTED "treadle::core::kInterrupted"
 
@@ -71,12 +64,9 @@ cdef extern from "sync_ops.hpp" namespace "treadle::core" nogil:
 
     enum AttachFailure "treadle::core::AttachFailure":
         ATTACHED "treadle::core::AttachFailure::none"
-        UNREACHABLE "treadle::core::AttachFailure::unreachable"
-        NOT_AN_ARENA "treadle::core::AttachFailure::not_an_arena"
         OTHER_VERSION "treadle::core::AttachFailure::other_version"
         OTHER_NAMESPACE "treadle::core::AttachFailure::other_namespace"
         ATTACH_FULL "treadle::core::AttachFailure::full"
-        OBJECT_GONE "treadle::core::AttachFailure::gone"
 
     struct Identity:
         int32_t pid

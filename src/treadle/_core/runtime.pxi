@@ -28,7 +28,7 @@ def _install():
     """Installs the at-fork handlers; once, when the module is imported."""
     Mapping.install()
     install_private_threads()
-    os.register_at_fork(after_in_child=_in_transit.clear)  # the parent keeps them
+    os.register_at_fork(after_in_child=forget_pickled)  # the parent keeps them
     os.register_at_fork(before=_importing.acquire, after_in_parent=_importing.release, after_in_child=_importing.release)
 
 
@@ -311,6 +311,11 @@ cdef object _in_transit = deque()
 cdef _note_transit(object handle):
     _forget_arrived()
     _in_transit.append((time.monotonic(), handle))
+
+
+def forget_pickled():
+    """Lets go of all objects that are kept only because they were pickled a short while ago."""
+    _in_transit.clear()
 
 
 cdef _forget_arrived():
