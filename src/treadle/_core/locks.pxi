@@ -241,11 +241,11 @@ cdef class Lock(_LockState):
         (True, False, False)
         """
         if blocking is True and timeout is _DEFAULT_TIMEOUT:
-            if lock_try(self.body, self.handle, _token(self.handle)):
+            if lock_try(self.body, _token(self.handle)):
                 return True
             return self._acquire(False, FOREVER)
         cdef int64_t ns = _lock_timeout(blocking, timeout)
-        if lock_try(self.body, self.handle, _token(self.handle)):
+        if lock_try(self.body, _token(self.handle)):
             return True
         return self._acquire(False, ns)
 
@@ -262,7 +262,7 @@ cdef class Lock(_LockState):
             self._raise_not_held()
 
     def __enter__(self):
-        if lock_try(self.body, self.handle, _token(self.handle)):
+        if lock_try(self.body, _token(self.handle)):
             return True
         return self._acquire(False, FOREVER)
 
@@ -385,11 +385,11 @@ cdef class RLock(_LockState):
         (True, True)
         """
         if blocking is True and timeout is _DEFAULT_TIMEOUT:
-            if rlock_try(self.body, self.handle, _token(self.handle)):
+            if rlock_try(self.body, _token(self.handle)):
                 return True
             return self._acquire(True, FOREVER)
         cdef int64_t ns = _lock_timeout(blocking, timeout)
-        if rlock_try(self.body, self.handle, _token(self.handle)):
+        if rlock_try(self.body, _token(self.handle)):
             return True
         return self._acquire(True, ns)
 
@@ -406,7 +406,7 @@ cdef class RLock(_LockState):
             raise RuntimeError("cannot release un-acquired lock")
 
     def __enter__(self):
-        if rlock_try(self.body, self.handle, _token(self.handle)):
+        if rlock_try(self.body, _token(self.handle)):
             return True
         return self._acquire(True, FOREVER)
 

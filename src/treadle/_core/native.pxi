@@ -100,8 +100,8 @@ cdef extern from "sync_ops.hpp" namespace "treadle::core" nogil:
         uint32_t recursion
         char label[36]
     bint make_lock(Mapping*, Token, bint, const char*, Handle&)
-    bint lock_try(LockBody*, const Handle&, Token)
-    bint rlock_try(LockBody*, const Handle&, Token)
+    bint lock_try(LockBody*, Token)
+    bint rlock_try(LockBody*, Token)
     int lock_acquire(LockBody*, const Handle&, Token, bint, int64_t, bint, bint, Token*)
     int lock_release(LockBody*, const Handle&)
     int rlock_release(LockBody*, const Handle&, Token)

@@ -56,17 +56,20 @@ void note_holder(LockBody<World>& body) noexcept {
 }
 
 // The inline fast paths.
-inline bool lock_try(LockBody<SharedWorld>* body, const Handle& h, Token token) noexcept {
+inline bool lock_try(LockBody<SharedWorld>* body, Token token) noexcept {
     if (!body->mutex.try_acquire(token)) return false;
     note_holder(*body);
     return true;
 }
-inline bool rlock_try(LockBody<SharedWorld>* body, const Handle& h, Token token) noexcept {
-    if (body->mutex.peek() >> word::Mutex<SharedWorld>::kTokenShift == token && body->mutex.held()) {
-        ++body->recursion;
+inline bool rlock_try(LockBody<SharedWorld>* body, Token token) noexcept {
+    std::uint64_t seen;
+    if (body->mutex.try_acquire(token, seen)) [[likely]] {
+        note_holder(*body);
         return true;
     }
-    return lock_try(body, h, token);
+    if (!word::Mutex<SharedWorld>::is_held_by(seen, token)) return false;
+    ++body->recursion;
+    return true;
 }
 
 // Waits for the lock. `take_over`: of an owner that died, take the lock as it is (`dead` then names the owner); else
@@ -103,7 +106,7 @@ inline int lock_acquire(LockBody<SharedWorld>* shared, const Handle& h, Token to
 }
 
 inline bool lock_is_mine(LockBody<SharedWorld>* body, Token token) noexcept {
-    return body->mutex.held() && body->mutex.owner() == token;
+    return word::Mutex<SharedWorld>::is_held_by(body->mutex.peek(), token);
 }
 inline int lock_release(LockBody<SharedWorld>* body, const Handle& h) noexcept {
     if (h.mapping == nullptr) {
@@ -114,12 +117,14 @@ inline int lock_release(LockBody<SharedWorld>* body, const Handle& h) noexcept {
     return static_cast<int>(body->mutex.release());
 }
 inline int rlock_release(LockBody<SharedWorld>* body, const Handle& h, Token token) noexcept {
-    if (!lock_is_mine(body, token)) return static_cast<int>(Result::not_held);
+    const std::uint64_t word = body->mutex.peek();
+    if (!word::Mutex<SharedWorld>::is_held_by(word, token)) return static_cast<int>(Result::not_held);
     if (body->recursion != 0) {
         --body->recursion;
         return static_cast<int>(Result::done);
     }
-    return lock_release(body, h);
+    if (h.mapping == nullptr) return static_cast<int>(reinterpret_cast<LockBody<PrivateWorld>*>(body)->mutex.release(word));
+    return static_cast<int>(body->mutex.release(word));
 }
 // The end of a recovery: consistent and free, or (abandon) inconsistent still. Not held: it was released meanwhile.
 inline int lock_restore(LockBody<SharedWorld>* body, Token token) noexcept {

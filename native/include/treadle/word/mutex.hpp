@@ -44,10 +44,16 @@ public:
 
     // The inline fast path: free -> held.
     bool try_acquire(Token me) noexcept {
-        std::uint64_t free = 0;
-        return word_.compare_exchange_strong(free, held_by(me), std::memory_order_acquire,  // SYNC release→acquire: what the lock guards
+        std::uint64_t seen;
+        return try_acquire(me, seen);
+    }
+    // `seen` receives the word that stood in the way.
+    bool try_acquire(Token me, std::uint64_t& seen) noexcept {
+        seen = 0;
+        return word_.compare_exchange_strong(seen, held_by(me), std::memory_order_acquire,  // SYNC release→acquire: what the lock guards
                                              std::memory_order_relaxed);
     }
+    static constexpr bool is_held_by(std::uint64_t word, Token t) noexcept { return (word & kHeld) != 0 && owner_of(word) == t; }
 
     // done, blocked, owner_died or inconsistent.
     template <class Who>
@@ -104,8 +110,9 @@ public:
     }
 
     // Any thread may release a held word, as with the standard library's locks. not_held: it was free or inconsistent.
-    Result release() noexcept {
-        std::uint64_t word = word_.load(std::memory_order_relaxed);
+    Result release() noexcept { return release(peek()); }
+    // `word`: as just seen.
+    Result release(std::uint64_t word) noexcept {
         for (;;) {
             if ((word & kHeld) == 0) return Result::not_held;
             // A recovery that is released without restore() has repaired nothing.

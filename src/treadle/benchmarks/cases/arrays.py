@@ -20,7 +20,7 @@ _TRANSFERRED_BYTES = 10 * _MEGABYTE
 _CAPACITY_BYTES = 64 * _MEGABYTE
 _VIEWED_MEGABYTES = (1, 10, 100)
 _FEWEST_VIEWS = 7
-_SWEEP_BYTES = 128 * _MEGABYTE  # several times the last-level cache of most machines
+_WARM_UPS, _WARM_UP_BYTES = 5, _MEGABYTE // 10
 _DOES_NOT_GROW = (
     1.5  # a hundredfold size may cost this much more, which leaves room for the clock alone
 )
@@ -100,18 +100,21 @@ def _views(name: str, title: str, *, drop: bool) -> Case:
 def _receive_view(size: int, *, drop: bool) -> Measure:
     """The receiver's time for an array that is already there; with `drop`, its release as well.
 
-    Caches are swept before each: the sender's copy leaves them the colder the larger the array is,
-    which would charge the receiver for the sender's work.
+    Just before each, the same calls for a small array warm the caches: the sender's copy has left
+    them the colder the larger its array is, which would charge the receiver for the sender's work.
     """
 
     def measure(seconds: float) -> float:
         array = _array(size)
-        sweeper = _array(_SWEEP_BYTES)
+        small = _array(_WARM_UP_BYTES)
         q: treadle.Queue[Any] = treadle.Queue()
+        warm_up: treadle.Queue[Any] = treadle.Queue()
         put_now, may_put = multiprocessing.Pipe()
 
         def produce() -> None:
             while may_put.recv():
+                for _ in range(_WARM_UPS):
+                    warm_up.put(small)
                 q.put(array)
                 may_put.send(None)
 
@@ -121,7 +124,8 @@ def _receive_view(size: int, *, drop: bool) -> Measure:
             while time.perf_counter() < end or len(times) < _FEWEST_VIEWS:
                 put_now.send(True)
                 put_now.recv()
-                sweeper.sum()
+                for _ in range(_WARM_UPS):
+                    warm_up.get(copy=False)
                 began = time.perf_counter()
                 view = q.get(copy=False)
                 received = time.perf_counter()
