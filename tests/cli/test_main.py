@@ -1,6 +1,7 @@
 """The `treadle` command itself: help, version, errors in one sentence, Ctrl-C, closed output."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -100,6 +101,23 @@ def test_ctrl_c_ends_with_130_and_no_word(demo: Demo, capsys: pytest.CaptureFixt
     demo(KeyboardInterrupt())
     assert cli.main(["demo"]) == 130
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_the_interpreter_ends_is_not_heard() -> None:
+    code = (
+        "import atexit, signal, sys; from treadle import cli;"
+        "atexit.register(signal.raise_signal, signal.SIGINT);"
+        "sys.argv[1:] = ['--version']; sys.exit(cli.main())"
+    )
+    done = run("-c", code)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_caller_s_ctrl_c_stays_as_it_was() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    assert cli.main(["--version"]) == 0
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 @pytest.mark.slow

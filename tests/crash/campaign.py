@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import treadle
@@ -60,8 +61,8 @@ class Alive:
 
     life: int
     slot: int
-    pid: int
     descriptor: int  # becomes readable when it has ended
+    kill: Callable[[], None]
     reap: Callable[[], int | None]  # its signal, or None
 
 
@@ -109,7 +110,7 @@ class Campaign:
                 self._give_birth()
             deaths += self._await_deaths(self._patience())
             if self.alive and self.dice.random() < 0.5:
-                os.kill(self.dice.choice(list(self.alive.values())).pid, signal.SIGKILL)
+                self.dice.choice(list(self.alive.values())).kill()
 
     def _patience(self) -> float:
         """Seconds: as often a moment as a while; with spawn, most are to get to work."""
@@ -119,7 +120,7 @@ class Campaign:
         fuse = int(10 ** self.dice.uniform(1.3, 5.2)) if self.dice.random() < 0.5 else 0
         worker = self._begin(fuse, steps=1 << 30)
         if self.start == "fork" and self.dice.random() < 0.05:
-            os.kill(worker.pid, signal.SIGKILL)
+            worker.kill()
 
     def _begin(self, fuse: int, steps: int) -> Alive:
         life, self.next_life = self.next_life, self.next_life + 1
@@ -255,14 +256,17 @@ def _fork(life: int, slot: int, arguments: tuple[Any, ...]) -> Alive:
         os.close(descriptor)
         return os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
 
-    return Alive(life, slot, pid, descriptor, reap)
+    return Alive(life, slot, descriptor, partial(os.kill, pid, signal.SIGKILL), reap)
 
 
 def _start(method: str, life: int, slot: int, arguments: tuple[Any, ...]) -> Alive:
     process = multiprocessing.get_context(method).Process(target=_run, args=arguments, daemon=True)
     process.start()
-    pid = process.pid
-    assert pid is not None
+
+    def kill() -> None:
+        # The child of a fork server is reaped there, at any time, and its pid is then nobody's.
+        with suppress(ProcessLookupError):
+            process.kill()
 
     def reap() -> int | None:
         process.join()
@@ -270,7 +274,7 @@ def _start(method: str, life: int, slot: int, arguments: tuple[Any, ...]) -> Ali
         process.close()
         return -code if code is not None and code < 0 else None
 
-    return Alive(life, slot, pid, process.sentinel, reap)
+    return Alive(life, slot, process.sentinel, kill, reap)
 
 
 if __name__ == "__main__":

@@ -152,3 +152,20 @@ def test_a_file_that_claims_to_be_empty_and_does_not_end_is_refused(
 ) -> None:
     monkeypatch.setattr(content, "LARGEST_OF_NO_SIZE", 16)
     assert refusal("/proc/self/status").startswith("it claims to be empty and goes on past")
+
+
+def test_shared_memory_under_a_link_of_proc_is_refused() -> None:
+    """It may be a thousand times larger than the machine, and all of it holes."""
+    descriptor = os.memfd_create("huge")
+    try:
+        os.ftruncate(descriptor, 1 << 50)
+        why = refusal(f"/proc/self/fd/{descriptor}")
+        assert why == "it is a link of /proc to shared memory or to a deleted file"
+    finally:
+        os.close(descriptor)
+
+
+def test_a_file_under_a_link_of_proc_is_read_while_it_has_a_name(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"treadle")
+    with open(tmp_path / "file") as file:
+        assert read_content(f"/proc/self/fd/{file.fileno()}").size == 7

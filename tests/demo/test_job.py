@@ -282,6 +282,23 @@ def test_ctrl_c_in_the_serial_run(
     assert capsys.readouterr().err.startswith("treadle demo: interrupted; ")
 
 
+def test_a_second_ctrl_c_does_not_cut_the_line_off(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def say(sentence: str) -> None:
+        signal.raise_signal(signal.SIGINT)
+        print(sentence)
+
+    def interrupted(_: Wishes) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(job, "_say", say)
+    monkeypatch.setattr(job, "_root_of", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_demo(Wishes())
+    assert capsys.readouterr().out == "interrupted; its workers are gone\n"
+
+
 def test_an_error_of_treadle_is_one_sentence(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -84,10 +84,10 @@ def pass_items(maxsize: int) -> None:
     producers = [family.fork(_in_threads, produce, 10_000 * n) for n in range(2)]
     family.join(producers)
     queue.shutdown()
+    family.join(consumers)
     got = Counter[int]()
     for _ in range(2 * _THREADS):
-        got.update(results.get())
-    family.join(consumers)
+        got.update(results.get_nowait())
     assert got == Counter(
         number
         for n in range(2)

@@ -4,7 +4,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import pytest
@@ -144,10 +144,11 @@ def wait_in_a_storm(shared: bool) -> None:
             continue
         case = make(shared)
         with _storm() as struck:
-            began, before = time.monotonic(), struck()
-            assert not case.wait(0.1), name
-            assert time.monotonic() - began >= 0.1, name
-            assert struck() - before > 5, name
+            before = struck()
+            while struck() - before <= 5:  # a busy machine may let few strikes through
+                began = time.monotonic()
+                assert not case.wait(0.1), name
+                assert time.monotonic() - began >= 0.1, name
             # Given while it waits and is struck.
             giver = threading.Thread(target=_give_after, args=(case, struck, struck() + 25))
             giver.start()
@@ -230,15 +231,15 @@ def work_in_a_storm() -> None:
                 got.append(number)
                 with lock:
                     words[0] += 1
-            assert struck() > 0
+            family.wait_until(struck)  # who came late may have found nothing left to do
         results.put(got)
 
     producers = [family.fork(produce, 10_000 * n) for n in range(3)]
     consumers = [family.fork(consume) for _ in range(3)]
     family.join(producers)
     queue.shutdown()
-    got = sorted(number for _ in consumers for number in results.get())
     family.join(consumers)
+    got = sorted(number for _ in consumers for number in results.get_nowait())
     assert got == [10_000 * n + i for n in range(3) for i in range(3000)]
     assert words[0] == 9000
 
@@ -263,20 +264,14 @@ def break_off_gets() -> None:
     signal.signal(signal.SIGALRM, handle)
     producer = family.fork(produce)
     broken_off = 0
-    while taken + broken_off < 2000 or not queue.empty():
+    while queue.statistics().gets < 2000:
         try:
             signal.setitimer(signal.ITIMER_REAL, 0.0005)
             while True:
-                queue.get(timeout=0.2)
+                queue.get()
                 taken += 1
         except _Struck:
             broken_off += 1
-        except treadle.Empty:
-            break
-        finally:
-            with suppress(_Struck):
-                signal.setitimer(signal.ITIMER_REAL, 0)
     family.join([producer])
     assert queue.empty()
-    assert queue.statistics().gets == 2000
     assert 2000 - broken_off <= taken <= 2000

@@ -196,13 +196,13 @@ def stop_at_random(rounds: int, seed: int) -> None:
             family.go_on(pid)
     end[0] = 1
     family.join(producers)
-    put = [range(*results.get()) for _ in producers]
+    put = [range(*results.get_nowait()) for _ in producers]
     queue.shutdown()
     family.join(movers)
     jobs.shutdown()
+    family.join(workers)
     done = Counter[int]()
     for _ in workers:
-        done.update(results.get())
-    family.join(workers)
+        done.update(results.get_nowait())
     assert done == Counter(number for numbers in put for number in numbers)
     assert jobs.join(timeout=0)

@@ -12,6 +12,7 @@ import argparse
 import importlib
 import os
 import select
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -48,7 +49,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         >>> main(["demo", "no/such/folder"])
         2
     """
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    if argv is not None:
+        return _main(list(argv))
+    _open_what_is_closed()
+    try:
+        return _main(sys.argv[1:])
+    finally:
+        # The process ends now. A second Ctrl-C, of a user in a hurry, has nothing left to stop and
+        # would only put the traceback of some exit handler on the terminal.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _main(arguments: list[str]) -> int:
     command = next((word for word in arguments if not word.startswith("-")), None)
     prog = f"treadle {command}" if command in _COMMANDS else "treadle"
     try:
@@ -123,6 +135,19 @@ def _fail(prog: str, message: str) -> int:
 def _unexpected(error: Exception) -> str:
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return f"unexpected {what}; run python -X dev -m treadle to see where"
+
+
+def _open_what_is_closed() -> None:
+    """Put /dev/null where a standard stream is closed.
+
+    Otherwise the next file that is opened would be taken for it: by a warning of the interpreter,
+    or by a child.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(descriptor, True)
+            setattr(sys, name, os.fdopen(descriptor, mode))
 
 
 def _standard_output_is_closed() -> bool:

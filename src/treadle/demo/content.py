@@ -48,7 +48,10 @@ def read_content(path: str, on_beat: Callable[[int], object] | None = None) -> C
     True
     """
     try:
-        _refuse_if_no_file(os.stat(path))
+        status = os.stat(path)
+        _refuse_if_no_file(status)
+        if status.st_nlink == 0 and os.path.islink(path):
+            raise Unreadable("it is a link of /proc to shared memory or to a deleted file")
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         try:
             return _read(descriptor, on_beat)

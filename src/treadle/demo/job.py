@@ -13,6 +13,7 @@ import treadle
 from treadle.demo.check import faults_of, next_file_time, run_serially
 from treadle.demo.content import kind_other_than_file
 from treadle.demo.display import Display, display_for, shown
+from treadle.demo.interrupt import undisturbed
 from treadle.demo.pipeline import run_on_treadle
 from treadle.demo.report import ReportWriter
 from treadle.demo.rival import run_on_multiprocessing
@@ -59,7 +60,8 @@ def run_demo(wishes: Wishes) -> int:
         return FAILED
     except KeyboardInterrupt:
         so_far = f"; the report so far is {shown(report)}" if report else ""
-        _say(f"interrupted; its workers are gone{so_far}")
+        with undisturbed():
+            _say(f"interrupted; its workers are gone{so_far}")
         return INTERRUPTED
     if wishes.json:
         print(json.dumps(document(outcome), indent=2))
@@ -101,17 +103,17 @@ def _demonstrate(wishes: Wishes, root: str, leave_out: frozenset[str], report: s
 def _root_of(wishes: Wishes) -> tuple[str, frozenset[str]]:
     if wishes.path is None:
         return sysconfig.get_path("stdlib"), NO_LIBRARY
-    root = os.path.abspath(wishes.path)
+    name = shown(wishes.path) or "''"
     try:
-        status = os.stat(root)
+        kind = kind_other_than_file(os.stat(wishes.path))
+        if kind not in (None, "a directory"):
+            raise DemoError(f"{name} is {kind}; give a file or a directory", BAD_INPUT)
+        # Links are followed once for all: /proc/self and /dev/stdin differ between processes.
+        root = os.path.realpath(wishes.path, strict=True)
     except OSError as error:
         raise DemoError(
-            f"{shown(wishes.path)} cannot be used: {error.strerror}; give a file or a directory",
-            BAD_INPUT,
+            f"{name} cannot be used: {error.strerror}; give a file or a directory", BAD_INPUT
         ) from None
-    kind = kind_other_than_file(status)
-    if kind is not None and kind != "a directory":
-        raise DemoError(f"{shown(wishes.path)} is {kind}; give a file or a directory", BAD_INPUT)
     return root, frozenset()
 
 

@@ -20,6 +20,8 @@ from treadle.demo.supervisor import SECONDS_TO_DIE, Supervisor
 from treadle.demo.worker import work
 
 QUEUED = 1024
+QUEUED_BYTES = 64 << 10
+"""Each queue's limits; a path may be 4 KiB long, and the smallest arena has 1 MiB."""
 BATCH = 256
 
 
@@ -29,8 +31,11 @@ def run_on_treadle(job: Job, display: Display, write: Callable[[Done | Refused],
     Returns when every worker has left. A run that stalls is ended, and its account says so in
     ``failure``. Raises `DemoError` when a worker cannot be got rid of.
     """
-    tasks: treadle.Queue[Task] = treadle.Queue(maxsize=QUEUED)
-    results: treadle.Queue[Message] = treadle.Queue(maxsize=QUEUED)
+    try:
+        tasks: treadle.Queue[Task] = treadle.Queue(QUEUED, maxbytes=QUEUED_BYTES)
+        results: treadle.Queue[Message] = treadle.Queue(QUEUED, maxbytes=QUEUED_BYTES)
+    except ValueError as error:  # what the environment says of the arena makes no sense
+        raise DemoError(str(error), exit_code=2) from None
     feeder = Feeder(job, tasks.put_many, tasks.shutdown)
     supervisor = Supervisor(
         work, (tasks, results), job.workers, post=results.put, finished=results.shutdown

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import Self
 
 from treadle.demo.content import kind_other_than_file
+from treadle.demo.display import shown
 from treadle.demo.messages import Done, Refused
 from treadle.demo.run import DemoError
 
@@ -59,7 +60,7 @@ def read_report(path: str) -> Iterator[Done | Refused]:
 
 
 def _cannot(path: str, reason: str | None) -> str:
-    return f"the report {path} cannot be written: {reason}; give another --report FILE"
+    return f"the report {shown(path)} cannot be written: {reason}; give another --report FILE"
 
 
 @contextmanager

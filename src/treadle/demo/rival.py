@@ -13,6 +13,7 @@ import multiprocessing
 import queue
 import threading
 from multiprocessing.queues import Queue
+from typing import Any
 
 from treadle.demo.collector import Collector, Patience, Stalled
 from treadle.demo.display import Display
@@ -31,6 +32,15 @@ A worker on a large file is heard from every 8 MiB; a silence is not the silence
 
 SECONDS_TO_END = 2.0
 
+_kept: list[Queue[Any]] = []
+"""The queues of all runs, until the interpreter ends.
+
+The thread that writes for a queue cannot be joined: after a kill it may be blocked for good. If it
+were the last to hold the queue's semaphores, it would unlink them, and the interpreter, which does
+not wait for it, could end in the middle of that: multiprocessing's resource tracker then complains
+of a leak. What is kept is unlinked by multiprocessing's own exit handler, in the main thread.
+"""
+
 
 def work(tasks: Queue[Task | None], results: Queue[Message | None]) -> None:
     """Do tasks until the None that ends them."""
@@ -42,17 +52,24 @@ def work(tasks: Queue[Task | None], results: Queue[Message | None]) -> None:
 def run_on_multiprocessing(job: Job, display: Display, watchdog: float = WATCHDOG) -> Run:
     """Do ``job`` with multiprocessing's queues; ``watchdog`` is the silence, in s, that ends it."""
     context = multiprocessing.get_context("spawn")
-    tasks: Queue[Task | None] = context.Queue()
-    results: Queue[Message | None] = context.Queue()
+    with undisturbed():  # a semaphore that is half made leaks
+        tasks: Queue[Task | None] = context.Queue()
+        results: Queue[Message | None] = context.Queue()
+        _kept.extend((tasks, results))
     inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
 
+    over = threading.Event()
+
     def put_many(batch: list[Task]) -> None:
+        if over.is_set():
+            raise EOFError("the run is over")
         for task in batch:
             tasks.put(task)
 
     def end_of_tasks() -> None:
-        for _ in range(job.workers):
-            tasks.put(None)
+        if not over.is_set():
+            for _ in range(job.workers):
+                tasks.put(None)
 
     def forward() -> None:
         while (message := results.get()) is not None:
@@ -73,12 +90,15 @@ def run_on_multiprocessing(job: Job, display: Display, watchdog: float = WATCHDO
         failure = supervisor.failure or str(stall)
     finally:
         with undisturbed():
+            over.set()
             survivors = supervisor.close()
             results.put(None)  # ends the forwarder, unless a dead worker holds the pipe's lock
-            if forwarder.ident is not None:
-                forwarder.join(SECONDS_TO_END)
-            for channel in (tasks, results):
+            for channel, user in ((tasks, feeder), (results, forwarder)):
+                if user.ident is not None:
+                    user.join(SECONDS_TO_END)
                 channel.cancel_join_thread()
+                if not user.is_alive():
+                    channel.close()
             if survivors:
                 raise DemoError(f"workers that do not die by SIGKILL: {survivors}; see `ps -l`")
     return collector.account("multiprocessing", feeder.paths, feeder.unlisted, failure)

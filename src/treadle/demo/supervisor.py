@@ -68,10 +68,10 @@ class Supervisor:
 
     def close(self) -> list[int]:
         """Kill whoever is left and wait for them; return the pids that did not go within 10 s."""
-        if self._thread.ident is None:
-            return []
         with self._lock:
             self._stop()
+        if self._thread.ident is None:
+            return []
         self._thread.join(SECONDS_TO_DIE)
         with self._lock:
             return [process.pid or 0 for process in self._running.values()]

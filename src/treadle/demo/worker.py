@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -31,6 +32,8 @@ def work(tasks: treadle.Queue[Task], results: treadle.Queue[Message]) -> None:
                 results.put(do_task(lease.item, lease.deliveries, results.put))
     except treadle.ShutDown:
         return
+    except treadle.TreadleError as error:  # the parent counts its death; why, it says itself
+        sys.exit(f"treadle demo: worker {os.getpid()}: {error}")
 
 
 def do_task(task: Task, deliveries: int, send: Callable[[Message], object]) -> Done | Refused:
