@@ -146,6 +146,17 @@ class Event:
 
 # ---- What Condition and Barrier are built on
 
+@disjoint_base
+class Guarded:
+    _lock: Any
+    def __enter__(self) -> bool: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None: ...
+
 @final
 class ConditionCore:
     def __new__(cls, shared: bool, label: _Label) -> Self: ...

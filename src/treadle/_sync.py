@@ -15,6 +15,7 @@ from treadle._core import (
     BoundedSemaphore,
     ConditionCore,
     Event,
+    Guarded,
     Lock,
     RLock,
     Semaphore,
@@ -25,7 +26,6 @@ from treadle._core import (
 TYPE_CHECKING = False  # type checkers know the name; importing typing takes longer than all of this
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
     from typing import Any, NoReturn
 
     from treadle._records import BarrierStatistics, ConditionStatistics
@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 
-class Condition:
+class Condition(Guarded):
     """A condition variable, for threads and processes.
 
     ``wait`` releases the lock, sleeps until notified, and takes the lock again. ``notify(n)`` wakes
@@ -82,17 +82,6 @@ class Condition:
         for name in ("_release_save", "_acquire_restore"):
             if hasattr(lock, name):
                 setattr(self, name, getattr(lock, name))
-
-    def __enter__(self) -> bool:
-        return self._lock.__enter__()  # type: ignore[no-any-return]
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._lock.__exit__(kind, error, trace)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Releases the lock, waits for a notification, takes the lock again.

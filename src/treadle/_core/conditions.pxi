@@ -1,5 +1,20 @@
 # conditions.pxi: the waiters of a condition variable. The lock that goes with them is treadle._sync.Condition's affair.
 
+cdef class Guarded:
+    """What has a lock and is entered and left as that is: the base of ``treadle.Condition``.
+
+    Native, since a handler of signals that raised between two steps of Python code would leave the lock held.
+    """
+
+    cdef public object _lock
+
+    def __enter__(self):
+        return self._lock.__enter__()
+
+    def __exit__(self, kind, error, trace):
+        return self._lock.__exit__(kind, error, trace)
+
+
 @cython.final
 cdef class ConditionCore:
     """ConditionCore(shared, label)\n--\n

@@ -394,6 +394,6 @@ cdef str _who(const Handle& handle, Token token, uint64_t holder):
     cdef Identity identity
     identify(handle.mapping, token, holder, identity)
     if identity.pid == 0:
-        return "a process that has ended" if handle.mapping != NULL else "a thread that a fork has left behind"
+        return "a process no longer on record" if handle.mapping != NULL else "a thread that a fork has left behind"
     name = (<bytes>(<char*>identity.name)).decode("utf-8", "ignore")
     return f"pid {identity.pid} (thread {name or identity.tid})" if name or identity.tid else f"pid {identity.pid}"

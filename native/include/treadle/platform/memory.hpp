@@ -18,9 +18,18 @@ namespace treadle::platform {
 
 inline void close_file(int fd) noexcept { close(fd); }
 
+// The descriptor, moved out of the place of a standard stream that is closed: what a library prints there would go into
+// the file. -1 as well if that cannot be; then it is closed.
+inline int above_streams(int fd) noexcept {
+    if (fd < 0 || fd > 2) return fd;
+    const int moved = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    close_file(fd);
+    return moved;
+}
+
 // A memory file of that size for ever: whoever can open it could else cut it short under the feet of the others (SIGBUS).
 inline int create_memory_file(const char* name, std::uint64_t bytes) noexcept {
-    const int fd = static_cast<int>(syscall(SYS_memfd_create, name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
+    const int fd = above_streams(static_cast<int>(syscall(SYS_memfd_create, name, MFD_CLOEXEC | MFD_ALLOW_SEALING)));
     if (fd < 0) return -1;
     if (ftruncate(fd, static_cast<off_t>(bytes)) == 0 &&
         fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
@@ -43,7 +52,7 @@ inline int open_foreign_file(std::int32_t pid, int fd) noexcept {
     std::snprintf(path, sizeof path, "/proc/%d/fd/%d", static_cast<int>(pid), fd);
     struct stat info {};
     if (stat(path, &info) != 0 || !S_ISREG(info.st_mode)) return -1;  // never block on a pipe or touch a device
-    return open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+    return above_streams(open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK));
 }
 
 inline std::uint64_t file_size(int fd) noexcept {
