@@ -11,8 +11,13 @@ for stream in (0, 1, 2):
     os.close(stream)
 import treadle
 lock = treadle.Lock()
-links = {name: os.readlink(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")[:-1]}
-files = [int(name) for name, link in links.items() if link.startswith("/memfd:treadle")]
+files = []
+for number in range(64):
+    try:
+        if os.readlink(f"/proc/self/fd/{number}").startswith("/memfd:treadle"):
+            files.append(number)
+    except FileNotFoundError:
+        pass
 os._exit(0 if files and min(files) > 2 and lock.acquire() else 1)
 """
 
