@@ -145,6 +145,24 @@ def backpressure_is_not_mistaken_for_a_shortage() -> None:
 
 
 @program
+def a_full_arena_can_be_emptied_on_lease() -> None:
+    """By somebody who has never had a lease before: nothing that it takes is there yet."""
+    for size in (100, 5000, 9000):
+        queue = treadle.Queue()
+        count = fill(queue, size)
+        leases = [queue.lease() for _ in range(min(count, 50))]
+        for lease in leases[25:]:
+            lease.nack()
+        for number, lease in enumerate(leases[:25]):
+            assert lease.item == number.to_bytes(4, "little") * (size // 4)
+            lease.ack()
+        for number in range(25, count):
+            with queue.lease() as lease:
+                assert lease.item == number.to_bytes(4, "little") * (size // 4)
+        assert queue.empty() and queue.join(timeout=0)
+
+
+@program
 def an_item_that_cannot_be_leased_stays_where_it_is() -> None:
     queue, lock = treadle.Queue(), treadle.Lock()
     count = 60_000

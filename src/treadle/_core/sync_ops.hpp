@@ -194,7 +194,7 @@ inline bool grow_permits(PermitsBody<SharedWorld>* body, const Handle& h, Token 
     };
     const std::size_t bytes = word::Permits<SharedWorld>::table_cells(capacity) * sizeof(word::PermitCell);
     locked([&] {
-        block = h.mapping->arena.heap.allocate(arena::kBlockHeader + bytes, Kind::table, h.block);
+        block = h.mapping->arena.heap.allocate(arena::kBlockHeader + bytes, Kind::table, h.block, arena::Budget::reserve);
         if (block != nullptr) std::memset(body_of(block), 0, bytes);
     });
     if (block == nullptr) return false;
@@ -274,7 +274,7 @@ inline bool grow_condition(ConditionBody<SharedWorld>* shared, const Handle& h, 
         if (h.mapping == nullptr) {
             larger = static_cast<Token*>(std::malloc(bytes));
         } else {
-            locked([&] { block = h.mapping->arena.heap.allocate(arena::kBlockHeader + bytes, Kind::table, h.block); });
+            locked([&] { block = h.mapping->arena.heap.allocate(arena::kBlockHeader + bytes, Kind::table, h.block, arena::Budget::reserve); });
             if (block != nullptr) larger = reinterpret_cast<Token*>(body_of(block));
         }
         if (larger == nullptr) return false;

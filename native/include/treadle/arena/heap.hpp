@@ -1,8 +1,9 @@
 // arena/heap.hpp: the allocator of an arena. Every method is called inside the arena's critical section.
 //
-// Promise: blocks of any size up to the arena's, aligned to 16 bytes, from 113 bytes on to 64; nothing is touched before the system has promised
-// its pages (System); the limit is met with nullptr, never with a signal; free memory beyond kRetainedUnits goes back to
-// the system at once; a death at any instruction leaves primary data from which rebuild() makes a sound heap again.
+// Promise: blocks of any size up to the arena's, aligned to 16 bytes, from 113 bytes on to 64; nothing is touched before
+// the system has promised its pages (System); the limit is met with nullptr, never with a signal; free memory beyond
+// kRetainedUnits goes back to the system at once; a death at any instruction leaves primary data from which rebuild()
+// makes a sound heap again.
 //
 // Small blocks are slots of 64 B .. 32 KiB (kSlotBytes) in units of 64 KiB, each with a free list; larger ones are
 // runs of whole units, first fit from bins by the logarithm of their length, merged with free neighbours when freed.
@@ -28,6 +29,10 @@
 
 namespace treadle::arena {
 
+// Whom the limit binds. What it takes to empty a full arena (a lease, a reference, a table of waiters) may pass it by a
+// little: else those who could free memory would need some first.
+enum class Budget { usual, reserve };
+
 template <class World, class System>
 class Heap {
 public:
@@ -35,6 +40,7 @@ public:
     using BlockT = Block<World>;
 
     static constexpr std::uint32_t kRetainedUnits = (128u << 20) / kUnit;
+    static constexpr std::uint32_t kReserveUnits = (2u << 20) / kUnit;
     static constexpr std::uint32_t kSmallestStep = (256u << 10) / kUnit, kLargestStep = (4u << 20) / kUnit;
 
     Heap(char* base, System& system) noexcept : base_(base), system_(system) {}
@@ -47,8 +53,9 @@ public:
     }
 
     // A block of `bytes` (its header included) with no reference yet; belongs to `owner` if that is not null. Null: limit.
-    BlockT* allocate(std::uint64_t bytes, Kind kind, BlockT* owner = nullptr) noexcept {
-        BlockT* block = bytes <= kLargestSlot ? allocate_slot(slot_class_for(bytes)) : allocate_large(units_of(bytes));
+    BlockT* allocate(std::uint64_t bytes, Kind kind, BlockT* owner = nullptr, Budget budget = Budget::usual) noexcept {
+        BlockT* block =
+            bytes <= kLargestSlot ? allocate_slot(slot_class_for(bytes), budget) : allocate_large(units_of(bytes), budget);
         if (block == nullptr) return nullptr;
         block->refs.store(0, std::memory_order_relaxed);
         block->kind = static_cast<std::uint16_t>(kind);
@@ -286,7 +293,7 @@ private:
     }
 
     // A run of `length` units, backed, in no list, still marked free. 0: the limit.
-    std::uint32_t take_run(std::uint32_t length) noexcept {
+    std::uint32_t take_run(std::uint32_t length, Budget budget) noexcept {
         for (int attempt = 0; attempt < 3; ++attempt) {
             if (const std::uint32_t unit = find_run(RunState::free, length)) {
                 unlink_run(unit);
@@ -294,15 +301,16 @@ private:
                 return unit;
             }
             if (attempt == 1) release_free_runs();  // free runs, none long enough: their pages may be had elsewhere
-            if (!refill(length)) continue;
+            if (!refill(length, budget)) continue;
         }
         return 0;
     }
 
     // Makes a free run of `length` units or more out of a hole or from beyond the top.
-    bool refill(std::uint32_t length) noexcept {
+    bool refill(std::uint32_t length, Budget budget) noexcept {
         Header<World>& h = header();
-        const std::uint64_t limit = h.limit_units.load(std::memory_order_relaxed);
+        const std::uint64_t limit =
+            h.limit_units.load(std::memory_order_relaxed) + (budget == Budget::reserve ? kReserveUnits : 0);
         const std::uint64_t backed = h.backed_units.load(std::memory_order_relaxed);
         if (backed + length > limit) return false;
         std::uint64_t step = backed / 8;  // grow in proportion, so that the system calls stay rare
@@ -392,8 +400,8 @@ private:
     }
 
     // Blocks.
-    BlockT* allocate_large(std::uint32_t length) noexcept {
-        const std::uint32_t unit = take_run(length);
+    BlockT* allocate_large(std::uint32_t length, Budget budget) noexcept {
+        const std::uint32_t unit = take_run(length, budget);
         if (unit == 0) return nullptr;
         BlockT* block = block_at(Offset{unit} * kUnit);
         block->serial.store(0, std::memory_order_relaxed);
@@ -403,10 +411,10 @@ private:
         return block;
     }
 
-    BlockT* allocate_slot(unsigned slot_class) noexcept {
+    BlockT* allocate_slot(unsigned slot_class, Budget budget) noexcept {
         std::uint32_t unit = header().class_lists[slot_class];
         if (unit == 0) {
-            unit = take_run(1);
+            unit = take_run(1, budget);
             if (unit == 0) return nullptr;
             RunT& fresh = run(unit);
             fresh.carved.store(0, std::memory_order_relaxed);

@@ -298,7 +298,7 @@ private:
     }
     ChunkT* next_chunk(ChunkT* c) noexcept {
         if (ChunkT* next = chunk(c->next.load(std::memory_order_relaxed))) return next;
-        BlockT* block = heap_.allocate(sizeof(ChunkT), Kind::references);
+        BlockT* block = heap_.allocate(sizeof(ChunkT), Kind::references, nullptr, Budget::reserve);
         if (block == nullptr) return nullptr;
         clear_table(block);
         block->refs.store(1, std::memory_order_relaxed);

@@ -56,7 +56,7 @@ public:
         if (slot == kNone) return Result::no_memory;
         const bool is_message = frame->kind == FrameKind::message;
         auto* lease = reinterpret_cast<LeaseT*>(
-            heap.allocate(sizeof(LeaseT) + padded(frame->size), arena::Kind::lease, &q->block));
+            heap.allocate(sizeof(LeaseT) + padded(frame->size), arena::Kind::lease, &q->block, arena::Budget::reserve));
         if (lease == nullptr) return Result::no_memory;
         lease->birth = index;
         lease->frame = *frame;
@@ -288,7 +288,8 @@ private:
         for (std::uint64_t slot = 0; slot < capacity; ++slot)
             if (t->entries[slot] == 0) return slot;
         const std::uint64_t larger = capacity == 0 ? kFirstCapacity : capacity * 2;
-        auto* next = reinterpret_cast<TableT*>(m.arena.heap.allocate(TableT::bytes_for(larger), arena::Kind::table, &q->block));
+        auto* next = reinterpret_cast<TableT*>(
+            m.arena.heap.allocate(TableT::bytes_for(larger), arena::Kind::table, &q->block, arena::Budget::reserve));
         if (next == nullptr) return kNone;
         next->capacity = larger;
         for (std::uint64_t slot = 0; slot < larger; ++slot) next->entries[slot] = slot < capacity ? t->entries[slot] : 0;
