@@ -294,6 +294,7 @@ private:
 
     // A run of `length` units, backed, in no list, still marked free. 0: the limit.
     std::uint32_t take_run(std::uint32_t length, Budget budget) noexcept {
+        if (header().used_units.load(std::memory_order_relaxed) + length > limit_for(budget)) return 0;
         for (int attempt = 0; attempt < 3; ++attempt) {
             if (const std::uint32_t unit = find_run(RunState::free, length)) {
                 unlink_run(unit);
@@ -306,16 +307,20 @@ private:
         return 0;
     }
 
+    std::uint64_t limit_for(Budget budget) const noexcept {
+        return header().limit_units.load(std::memory_order_relaxed) + (budget == Budget::reserve ? kReserveUnits : 0);
+    }
+
     // Makes a free run of `length` units or more out of a hole or from beyond the top.
     bool refill(std::uint32_t length, Budget budget) noexcept {
         Header<World>& h = header();
-        const std::uint64_t limit =
-            h.limit_units.load(std::memory_order_relaxed) + (budget == Budget::reserve ? kReserveUnits : 0);
+        const std::uint64_t limit = limit_for(budget);
         const std::uint64_t backed = h.backed_units.load(std::memory_order_relaxed);
         if (backed + length > limit) return false;
         std::uint64_t step = backed / 8;  // grow in proportion, so that the system calls stay rare
         step = step < kSmallestStep ? kSmallestStep : step > kLargestStep ? kLargestStep : step;
-        if (step < length) step = length;
+        // What is taken from the reserve is no more than is needed: the rest would be anybody's.
+        if (step < length || budget == Budget::reserve) step = length;
         if (backed + step > limit) step = limit - backed;
         if (const std::uint32_t unit = find_run(RunState::hole, length)) {
             unlink_run(unit);
