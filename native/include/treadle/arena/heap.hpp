@@ -29,10 +29,6 @@
 
 namespace treadle::arena {
 
-// Whom the limit binds. What it takes to empty a full arena (a lease, a reference, a table of waiters) may pass it by a
-// little: else those who could free memory would need some first.
-enum class Budget { usual, reserve };
-
 template <class World, class System>
 class Heap {
 public:

@@ -80,6 +80,10 @@ enum class Kind : std::uint16_t {
     lease,
 };
 
+// Whom the limit binds. What it takes to empty a full arena (a lease, a reference, a table of waiters) may pass it by a
+// little: else those who could free memory would need some first.
+enum class Budget { usual, reserve };
+
 // A block and the one life of it that is meant: 31..0 grain, 63..32 lower half of its serial.
 using BlockRef = std::uint64_t;
 constexpr BlockRef make_ref(Offset at, std::uint64_t serial) noexcept { return (at >> kGrainShift) | (serial << 32); }
