@@ -67,12 +67,12 @@
 /// CHECK(condition, parts of a message...): counts one check; the message is built only when it fails.
 #define CHECK(condition, ...)                                                                    \
     ((condition) ? ::check::passed()                                                             \
-                 : ::check::failed(__FILE__, __LINE__, #condition, ::check::text(__VA_ARGS__)))
+                 : ::check::failed(__FILE__, __LINE__, #condition __VA_OPT__(, ::check::text(__VA_ARGS__))))
 
 /// CHECK_EQ(actual, expected, parts of a message...): prints both values when they differ.
 #define CHECK_EQ(actual, expected, ...)                                                          \
-    ::check::equal(__FILE__, __LINE__, #actual " == " #expected, (actual), (expected),           \
-                   [&] { return ::check::text(__VA_ARGS__); })
+    ::check::equal(__FILE__, __LINE__, #actual " == " #expected, (actual),                       \
+                   (expected)__VA_OPT__(, [&] { return ::check::text(__VA_ARGS__); }))
 
 /// As CHECK, but a failure ends the test (by an exception: not across noexcept).
 #define REQUIRE(condition, ...)                                                                  \
@@ -150,12 +150,14 @@ struct Registration {
     Registration(const char* name, void (*body)()) { detail::tests().push_back({name, body}); }
 };
 
-inline bool passed() {
+// The programs are mostly checks, and built often: what a check costs the compiler is kept out of line.
+[[gnu::noinline]] inline bool passed() {
     detail::state().checks.fetch_add(1, std::memory_order_relaxed);
     return true;
 }
 
-inline bool failed(const char* file, int line, const char* condition, const std::string& message) {
+[[gnu::noinline, gnu::cold]] inline bool failed(const char* file, int line, const char* condition,
+                                                const std::string& message = {}) {
     constexpr unsigned print_limit = 50;  // a broken loop must not bury the first failure
     detail::State& state = detail::state();
     state.checks.fetch_add(1, std::memory_order_relaxed);
@@ -171,20 +173,26 @@ inline bool failed(const char* file, int line, const char* condition, const std:
     return false;
 }
 
-template <class A, class B, class Message>
-bool equal(const char* file, int line, const char* condition, const A& actual, const B& expected, Message message) {
-    bool same;
+template <class A, class B>
+[[gnu::noinline, gnu::cold]] bool differ(const char* file, int line, const char* condition, const A& actual,
+                                         const B& expected, const std::string& more = {}) {
+    return failed(file, line, condition, text("got ", actual, ", expected ", expected, more.empty() ? "" : ": ", more));
+}
+
+template <class A, class B>
+bool same(const A& actual, const B& expected) {
     if constexpr (std::is_integral_v<A> && std::is_integral_v<B> && !std::is_same_v<A, bool> && !std::is_same_v<B, bool>) {
         // std::cmp_equal rejects character types; compare as mathematics would.
-        same = (actual < A{}) == (expected < B{}) &&
+        return (actual < A{}) == (expected < B{}) &&
                static_cast<unsigned long long>(actual) == static_cast<unsigned long long>(expected);
     } else {
-        same = actual == expected;
+        return actual == expected;
     }
-    if (same) return passed();
-    std::string more = message();
-    return failed(file, line, condition,
-                  text("got ", actual, ", expected ", expected, std::string_view(more.empty() ? "" : ": "), more));
+}
+
+template <class A, class B, class... Message>
+bool equal(const char* file, int line, const char* condition, const A& actual, const B& expected, Message... message) {
+    return same(actual, expected) ? passed() : differ(file, line, condition, actual, expected, message()...);
 }
 
 /// True when the program was started with --soak.

@@ -24,7 +24,7 @@ namespace treadle::word {
 
 inline std::ostream& operator<<(std::ostream& out, Result result) {
     constexpr const char* names[] = {"done",    "blocked", "owner_died", "inconsistent", "not_held",  "overflow", "broken",
-                                     "no_room", "full",    "empty",      "shut",         "no_memory", "gone",     "no_object"};
+                                     "no_room", "full",    "empty",      "shut",         "no_memory", "gone"};
     return out << names[static_cast<int>(result)];
 }
 

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -25,20 +26,37 @@ _PROGRAMS = sorted(
     "_".join(path.relative_to(_SOURCES).with_suffix("").parts)
     for path in _SOURCES.rglob("*_test.cpp")
 )
-_VARIANTS = {"plain": "", "tsan": "thread", "asan-ubsan": "address,undefined"}
-# What a sanitizer could not say anything about is not built under it: schedules run on fibers of
-# one thread and on model atomics; the kill harness has no threads, and its own self-tests are
-# about instructions.
-_POINTLESS = {
-    "plain": None,
-    "tsan": re.compile(r"schedule|^crash_"),
-    "asan-ubsan": re.compile(r"schedule|^crash_(single_step|step_kill_selftest)"),
+
+
+class Variant(NamedTuple):
+    sanitize: str = ""
+    # What the sanitizer could not say anything about: never built.
+    pointless: str = "$^"
+    # What takes longer to build than all the rest of the variant: only in the long run.
+    lengthy: str = "$^"
+
+
+_VARIANTS = {
+    "plain": Variant(),
+    # Schedules run on fibers of one thread and on model atomics; the kill harness has no threads.
+    "tsan": Variant("thread", pointless="schedule|^crash_"),
+    # The kill harness's own self-tests are about instructions.
+    "asan-ubsan": Variant(
+        "address,undefined",
+        pointless="schedule|^crash_(single_step|step_kill_selftest)",
+        lengthy="^crash_",
+    ),
 }
-_CASES = [
-    (variant, program)
-    for variant, pointless in _POINTLESS.items()
+_LONG_CASES = [
+    (name, program)
+    for name, variant in _VARIANTS.items()
     for program in _PROGRAMS
-    if pointless is None or not pointless.search(program)
+    if not re.search(variant.pointless, program)
+]
+_CASES = [
+    (name, program)
+    for name, program in _LONG_CASES
+    if not re.search(_VARIANTS[name].lengthy, program)
 ]
 _SANITIZER_OPTIONS = {
     "TSAN_OPTIONS": "halt_on_error=1",
@@ -57,7 +75,7 @@ def test_program(variant: str, program: str, build: Build) -> None:
 
 @pytest.mark.soak
 @pytest.mark.watchdog(3600)
-@pytest.mark.parametrize(("variant", "program"), _CASES)
+@pytest.mark.parametrize(("variant", "program"), _LONG_CASES)
 def test_program_at_length(variant: str, program: str, build: Build) -> None:
     run_program(variant, build(variant, program) / program, "--soak")
 
@@ -78,7 +96,7 @@ def build() -> Build:
     @functools.cache
     def build_variant(variant: str) -> Path:
         folder = _ROOT / "build" / f"native-{variant}"
-        sanitize = f"-DTREADLE_SANITIZE={_VARIANTS[variant]}"
+        sanitize = f"-DTREADLE_SANITIZE={_VARIANTS[variant].sanitize}"
         cmake("-G", "Ninja", "-S", str(_SOURCES), "-B", str(folder), sanitize)
         targets = [program for v, program in _CASES if v == variant]
         cmake("--build", str(folder), "--target", *targets, "--", "-k", "0", check=False)

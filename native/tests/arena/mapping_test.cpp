@@ -377,15 +377,13 @@ TEST(what_is_no_arena_is_refused) {
         CHECK_EQ(descriptors(), before - 1, "the descriptor was taken");
         return error;
     };
-    const int empty = treadle::platform::create_memory_file("empty");
+    const int empty = treadle::platform::create_memory_file("empty", 0);
     CHECK(refusal(empty) == AttachError::not_an_arena);
-    const int sparse = treadle::platform::create_memory_file("sparse");
-    CHECK(treadle::platform::resize_file(sparse, kCapacity));
+    const int sparse = treadle::platform::create_memory_file("sparse", kCapacity);
     CHECK(refusal(sparse) == AttachError::not_an_arena);
 
     const auto forgery = [](auto change) {
-        const int fd = treadle::platform::create_memory_file("forgery");
-        CHECK(treadle::platform::resize_file(fd, kCapacity));
+        const int fd = treadle::platform::create_memory_file("forgery", kCapacity);
         Header<SharedWorld> header{};
         std::memcpy(static_cast<void*>(&header), &tree().arena.header(), sizeof header);
         change(header);

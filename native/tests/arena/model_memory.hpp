@@ -34,7 +34,9 @@ public:
     static Memory& fresh() {
         static Memory memory;
         for (std::uint32_t i = 0; i < memory.used_; ++i) std::memset(memory.base_ + memory.ranges_[i].at, 0, memory.ranges_[i].bytes);
-        memory.used_ = 0;
+        memory.used_ = memory.mortals = 0;
+        memory.locked_ = kNoRecord;
+        for (auto& holder : memory.holders_) holder.store(0);
         return memory;
     }
     char* base() const noexcept { return base_; }
@@ -45,10 +47,33 @@ public:
         return true;
     }
     void unback(Offset at, std::uint64_t bytes) noexcept { std::memset(base_ + at, 0, bytes); }
-    // Fibers are asked after by their tokens (Caller); nothing here goes by pid.
-    bool alive(std::int32_t, std::uint64_t) const noexcept { return true; }
+    // Fiber i has the pid i + 1; the other processes outlive the execution.
+    bool alive(std::int32_t pid, std::uint64_t) const noexcept {
+        return static_cast<std::uint32_t>(pid) > mortals || Model::alive(static_cast<std::uint32_t>(pid) - 1);
+    }
     bool boot_alive(std::int32_t, std::uint64_t) const noexcept { return true; }
-    bool pending(std::uint32_t) const noexcept { return true; }
+
+    // The byte that the parent of a fork holds until it has forked, and its child, once there is one, until it lives.
+    void lock_byte(std::uint32_t record, std::uint32_t parent) noexcept {
+        locked_ = record;
+        holders_[0].store(parent + 1);
+        holders_[1].store(0);
+    }
+    void hand_to(std::uint32_t child) noexcept {
+        holders_[1].store(child + 1);
+        Model::wake(&holders_[1], 1);
+    }
+    Model::Outcome await_handing() const noexcept { return Model::wait(&holders_[1], 0); }
+    bool handed_to(std::uint32_t child) const noexcept { return holders_[1].load() == child + 1; }
+    void let_go(bool child) noexcept { holders_[child].store(0); }
+    bool pending(std::uint32_t record) const noexcept {
+        if (record != locked_) return true;
+        for (const auto& holder : holders_)
+            if (const std::uint32_t fiber = holder.load(); fiber != 0 && Model::alive(fiber - 1)) return true;
+        return false;
+    }
+
+    std::uint32_t mortals = 0;  // fibers that may be killed are among the first so many
 
 private:
     Memory() {
@@ -63,6 +88,8 @@ private:
     char* base_;
     std::array<Range, 64> ranges_;
     std::uint32_t used_ = 0;
+    std::uint32_t locked_ = kNoRecord;
+    std::array<Model::Atom<std::uint32_t>, 2> holders_;
 };
 
 using ModelArena = Arena<StillWorld, Memory>;
@@ -75,9 +102,9 @@ struct Member {
     std::uint32_t process;
     Token token;
 
-    explicit Member(ModelArena& place) : arena(place) {
-        process = arena.registry.add_process(ProcessState::live, 1, 1, -1);
-        token = arena.registry.add_participant(process, kNoRecord, 1, 1, "fiber");
+    Member(ModelArena& place, std::int32_t pid) : arena(place) {
+        process = arena.registry.add_process(ProcessState::live, pid, 1, -1);
+        token = arena.registry.add_participant(process, kNoRecord, pid, pid, "fiber");
     }
 };
 
@@ -89,11 +116,12 @@ public:
     explicit Place(std::uint64_t limit_units = 64) : arena_(memory_.base(), memory_) {
         const std::uint64_t identity[2] = {1, 2};
         if (!arena_.format(limit_units * kUnit, identity, 1, 1, 1, -1)) std::abort();
-        for (auto& member : members_) member.emplace(arena_);
+        for (std::uint32_t i = 0; i < kMembers; ++i) members_[i].emplace(arena_, static_cast<std::int32_t>(i) + 1);
     }
     Place(const Place&) = delete;
 
     ModelArena& arena() { return arena_; }
+    Memory& memory() { return memory_; }
     Member& member(std::uint32_t index) { return *members_[index]; }
     Member& self() { return *members_[Model::self() == schedule::Execution::no_fiber ? kMembers - 1 : Model::self()]; }
     std::uint32_t fiber_of(Token token) const {

@@ -8,17 +8,17 @@
 #include <string>
 #include <vector>
 
-#include "crash_case.hpp"
-#include "treadle/arena/mapping.hpp"
+#include "crash/crash_case.hpp"
+#include "treadle/arena/arena.hpp"
 
 namespace arena_crash {
 
 using namespace treadle::arena;
-using treadle::platform::SharedWorld;
 
+template <class World, class System>
 class Books {
 public:
-    explicit Books(SharedArena& arena) : arena_(arena), h_(arena.header()), base_(reinterpret_cast<char*>(&h_)) {}
+    explicit Books(Arena<World, System>& arena) : arena_(arena), h_(arena.header()), base_(reinterpret_cast<char*>(&h_)) {}
 
     // "" or what is wrong.
     std::string check() {
@@ -33,7 +33,8 @@ public:
     std::uint64_t live_blocks() const noexcept { return live_.size(); }
 
 private:
-    using RunT = Run<SharedWorld>;
+    using RunT = Run<World>;
+    using BlockT = Block<World>;
     static unsigned long long number(std::uint64_t n) noexcept { return n; }
 
     struct Seen {
@@ -43,9 +44,9 @@ private:
     };
 
     RunT& run(std::uint32_t unit) const noexcept { return reinterpret_cast<RunT*>(base_ + kRunsAt)[unit]; }
-    SharedBlock* block_at(Offset at) const noexcept { return reinterpret_cast<SharedBlock*>(base_ + at); }
-    SharedBlock* block_of_grain(std::uint32_t grain) const noexcept { return block_at(Offset{grain} << kGrainShift); }
-    Offset offset(const SharedBlock* block) const noexcept {
+    BlockT* block_at(Offset at) const noexcept { return reinterpret_cast<BlockT*>(base_ + at); }
+    BlockT* block_of_grain(std::uint32_t grain) const noexcept { return block_at(Offset{grain} << kGrainShift); }
+    Offset offset(const BlockT* block) const noexcept {
         return static_cast<Offset>(reinterpret_cast<const char*>(block) - base_);
     }
 
@@ -81,10 +82,11 @@ private:
         const RunT& entry = run(seen.unit);
         const std::uint32_t size = kSlotBytes[seen.slot_class];
         const std::uint32_t all = slots_in_unit(seen.slot_class);
-        CRASH_REQUIRE(entry.carved <= all);
+        const std::uint32_t carved = entry.carved.load();
+        CRASH_REQUIRE(carved <= all);
         std::uint32_t used = 0;
-        for (std::uint32_t slot = 0; slot < entry.carved; ++slot) {
-            SharedBlock* block = block_at(Offset{seen.unit} * kUnit + Offset{slot} * size);
+        for (std::uint32_t slot = 0; slot < carved; ++slot) {
+            BlockT* block = block_at(Offset{seen.unit} * kUnit + Offset{slot} * size);
             if (block->serial.load() == 0) continue;
             live_.push_back(block);
             ++used;
@@ -92,13 +94,13 @@ private:
         CRASH_REQUIRE(entry.used == used, "unit %u: %u in use, and it says %u", seen.unit, used, entry.used);
         std::set<std::uint32_t> free;
         for (std::uint32_t next = entry.free_slot; next != 0;) {
-            CRASH_REQUIRE(next <= entry.carved && free.insert(next).second, "unit %u: free slot %u", seen.unit, next);
-            SharedBlock* block = block_at(Offset{seen.unit} * kUnit + Offset{next - 1} * size);
+            CRASH_REQUIRE(next <= carved && free.insert(next).second, "unit %u: free slot %u", seen.unit, next);
+            BlockT* block = block_at(Offset{seen.unit} * kUnit + Offset{next - 1} * size);
             CRASH_REQUIRE(block->serial.load() == 0, "unit %u: slot %u is free and in use", seen.unit, next - 1);
             next = block->next_free;
         }
-        CRASH_REQUIRE(free.size() == entry.carved - used, "unit %u: %zu free slots of %u", seen.unit, free.size(),
-                      entry.carved - used);
+        CRASH_REQUIRE(free.size() == carved - used, "unit %u: %zu free slots of %u", seen.unit, free.size(),
+                      carved - used);
         CRASH_REQUIRE((entry.listed != 0) == (used < all), "unit %u: listed %u", seen.unit, entry.listed);
         if (used == 0) ++idle_units_;
         return "";
@@ -146,13 +148,14 @@ private:
         CRASH_REQUIRE(h_.backed_units.load() == backed, "%llu, not %llu", number(h_.backed_units.load()), number(backed));
         CRASH_REQUIRE(h_.used_units.load() == used, "%llu, not %llu", number(h_.used_units.load()), number(used));
         CRASH_REQUIRE(h_.blocks.load() == live_.size(), "%llu, not %zu", number(h_.blocks.load()), live_.size());
-        CRASH_REQUIRE(backed <= h_.limit_units.load());
+        const std::uint64_t most = h_.limit_units.load() + Heap<World, System>::kReserveUnits;
+        CRASH_REQUIRE(backed <= most);
         return "";
     }
 
     std::string serials() {
         std::set<std::uint64_t> serials;
-        for (const SharedBlock* block : live_) {
+        for (const BlockT* block : live_) {
             const std::uint64_t serial = block->serial.load();
             CRASH_REQUIRE(serial <= h_.next_serial.load() && serials.insert(serial).second, "serial %llu", number(serial));
         }
@@ -162,7 +165,7 @@ private:
     // What belongs to a block is in its list, once, and the owner lives.
     std::string children() {
         std::size_t owned = 0, listed = 0;
-        for (SharedBlock* block : live_) {
+        for (BlockT* block : live_) {
             if (block->owner.load() != 0) {
                 CRASH_REQUIRE(arena_.heap.resolve(block->owner.load()) != nullptr, "the owner of %llx is gone",
                               number(offset(block)));
@@ -170,7 +173,7 @@ private:
             }
             const BlockRef self = arena_.heap.ref_to(block);
             for (std::uint32_t child = block->first_child, before = 0; child != 0;) {
-                SharedBlock* c = block_of_grain(child);
+                BlockT* c = block_of_grain(child);
                 CRASH_REQUIRE(++listed <= live_.size(), "a list of children has no end");
                 CRASH_REQUIRE(c->serial.load() != 0 && c->owner.load() == self && c->prev_child == before,
                               "child %llx of %llx", number(offset(c)), number(offset(block)));
@@ -184,7 +187,7 @@ private:
 
     // Counts are what the tables say; and what nobody refers to or owns is not there.
     std::string references() {
-        std::map<const SharedBlock*, std::uint32_t> counts;
+        std::map<const BlockT*, std::uint32_t> counts;
         for (std::uint32_t i = 0; i < kDirectory; ++i)
             for (const std::uint32_t unit : {h_.process_chunks[i].load(), h_.participant_chunks[i].load()})
                 if (unit != 0) ++counts[block_at(Offset{unit} * kUnit)];
@@ -192,14 +195,14 @@ private:
             const auto& process = arena_.registry.process_at(i);
             if (process.state.load() == static_cast<std::uint32_t>(ProcessState::free)) continue;
             for (Offset at = process.references.load(); at != 0;) {
-                const auto* chunk = reinterpret_cast<ReferenceChunk<SharedWorld>*>(base_ + at);
+                const auto* chunk = reinterpret_cast<ReferenceChunk<World>*>(base_ + at);
                 ++counts[&chunk->block];
                 for (const auto& entry : chunk->entries)
                     if (entry.load() != 0) ++counts[block_of_grain(entry.load())];
                 at = chunk->next.load();
             }
         }
-        for (const SharedBlock* block : live_) {
+        for (const BlockT* block : live_) {
             const auto found = counts.find(block);
             const std::uint32_t due = found == counts.end() ? 0 : found->second;
             CRASH_REQUIRE(block->refs.load() == due, "block %llx (kind %u): %u references, not %u", number(offset(block)),
@@ -224,11 +227,11 @@ private:
         return "";
     }
 
-    SharedArena& arena_;
-    Header<SharedWorld>& h_;
+    Arena<World, System>& arena_;
+    Header<World>& h_;
     char* base_;
     std::vector<Seen> runs_;
-    std::vector<SharedBlock*> live_;
+    std::vector<BlockT*> live_;
     std::uint64_t idle_units_ = 0;
 };
 

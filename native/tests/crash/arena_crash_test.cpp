@@ -258,7 +258,7 @@ std::unique_ptr<SharedHandles> twins_handles;
 
 void set_up_twin() {
     keep_filled(200);
-    twin = keeper->arena.registry.add_process(ProcessState::live, keeper->system.pid, keeper->system.start_time, -1);
+    twin = keeper->arena.registry.add_process(ProcessState::live, keeper->system.pid, keeper->system.birth, -1);
     ghost_of(twin);
     ghost_of(twin);
     going = keeper->arena.header().blocks.load();
@@ -276,7 +276,7 @@ void set_up_twin() {
     refer(heap.allocate(100, Kind::lock));
     going = keeper->arena.header().blocks.load() - going + 1;
 }
-void kill_twin() { keeper->arena.registry.process_at(twin).start_time += 1; }
+void kill_twin() { keeper->arena.registry.process_at(twin).birth += 1; }
 
 void add_thread_cases(step_kill::Suite& suite) {
     Case registering = make_case("register a thread", [] { keep_filled(200); }, nothing,
@@ -339,12 +339,12 @@ void add_record_cases(step_kill::Suite& suite) {
         for (std::uint32_t i = 1; i < kRecordsPerChunk; ++i) {
             auto& process = registry.process_at(i);
             process.pid = 1;  // lives for sure, and costs no look
-            process.start_time = treadle::platform::read_process_stat(1).start_time;
+            process.birth = treadle::platform::read_process_stat(1).birth;
             process.state.store(static_cast<std::uint32_t>(i < kRecordsPerChunk - 1 ? ProcessState::live : ProcessState::free));
         }
     }, nothing, [] {
         as_victim([](SharedArena& arena) {
-            arena.registry.add_process(ProcessState::live, self->system.pid, self->system.start_time, self->system.fd);
+            arena.registry.add_process(ProcessState::live, self->system.pid, self->system.birth, self->system.fd);
         });
     }, 4, Track::all), [] {
         for (int i = 0; i < 4; ++i) ghost_process();
@@ -386,10 +386,10 @@ void add_rebuild_cases(step_kill::Suite& suite) {
         keeper->arena.heap.allocate(2 * kUnit, Kind::message, left);
         keeper->arena.heap.allocate(64, Kind::lock);
         going = 3;
-        keeper->arena.header().mutex.try_acquire(boot_token(keeper->system.pid, keeper->system.start_time + 1));
+        keeper->arena.header().mutex.try_acquire(boot_token(keeper->system.pid, keeper->system.birth + 1));
         keeper->arena.leave();
     }, [] {
-        self->arena.header().mutex.try_acquire(boot_token(keeper->system.pid, keeper->system.start_time + 1));
+        self->arena.header().mutex.try_acquire(boot_token(keeper->system.pid, keeper->system.birth + 1));
         scribble();
     }, [] {
         Mapping::Caller who = victim();

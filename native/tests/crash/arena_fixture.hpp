@@ -20,10 +20,12 @@
 
 #include "arena_books.hpp"
 #include "step_kill.hpp"
+#include "treadle/arena/mapping.hpp"
 
 namespace arena_crash {
 
 using step_kill::Crash;
+using treadle::platform::SharedWorld;
 using treadle::word::kNobody;
 using treadle::word::Result;
 using treadle::word::Token;
@@ -93,9 +95,9 @@ inline void found_arena(std::uint64_t limit_units = 256) {
     const std::uint64_t identity[2] = {0x1234, 0x5678};
     Registry<SharedWorld, RealSystem>& registry = keeper->arena.registry;
     if (!keeper->arena.format(limit_units * kUnit, identity, treadle::platform::pid_namespace(), system.pid,
-                              system.start_time, system.fd))
+                              system.birth, system.fd))
         give_up("no memory for an arena");
-    keeper->process = registry.add_process(ProcessState::live, system.pid, system.start_time, system.fd);
+    keeper->process = registry.add_process(ProcessState::live, system.pid, system.birth, system.fd);
     keeper->token = registry.add_participant(keeper->process, kNoRecord, system.pid, system.pid, "keeper");
     founding_blocks = keeper->arena.header().blocks.load();
 }
@@ -116,7 +118,7 @@ inline void keep_object(std::uint64_t body_bytes, Kind kind) {
 
 inline std::uint32_t ghost_process() {
     const RealSystem& system = keeper->system;
-    return keeper->arena.registry.add_process(ProcessState::live, system.pid, system.start_time + 1, system.fd);
+    return keeper->arena.registry.add_process(ProcessState::live, system.pid, system.birth + 1, system.fd);
 }
 inline Token ghost_of(std::uint32_t process) {
     return keeper->arena.registry.add_participant(process, kNoRecord, keeper->system.pid, 1, "ghost");

@@ -33,7 +33,7 @@ enum class Mode { both, kill, snapshot };
 
 struct Options {
     bool soak = false;          // every point; otherwise as many as `seconds` allow
-    double seconds = 8;         // for all cases together, unless soak
+    double seconds = 5;         // for all cases together, unless soak
     double kill_seconds = 90;   // under soak, for the kills of a case
     double pair_seconds = 60;   // under soak, for the second victims of a case
     Mode mode = Mode::both;

@@ -130,7 +130,7 @@ private:
 
     static constexpr const char* usage =
         "options: --soak            every point (default: a sample)\n"
-        "         --seconds N       how long the sample may take, in all (8)\n"
+        "         --seconds N       how long the sample may take, in all (5)\n"
         "         --kill-seconds N  under --soak, how long a case's kills may take (90)\n"
         "         --pair-seconds N  under --soak, how long a case's second victims may take (60)\n"
         "         --case NAME       that case, or those whose names contain NAME\n"

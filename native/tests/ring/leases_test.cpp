@@ -235,7 +235,7 @@ TEST(gets_and_leases_may_be_mixed) {
     }
 }
 
-TEST(the_arena_s_limit_refuses_a_lease_and_the_item_stays) {
+TEST(without_any_memory_a_lease_is_refused_and_the_item_stays) {
     const std::uint64_t blocks = audited_blocks();
     {
         Line line;
@@ -248,7 +248,7 @@ TEST(the_arena_s_limit_refuses_a_lease_and_the_item_stays) {
             auto& arena = tree().arena;
             arena.set_limit(header.backed_units.load() * kUnit);
             for (std::uint64_t bytes = 1u << 20; bytes >= 4096; bytes /= 2)
-                while (SharedBlock* block = arena.heap.allocate(bytes, Kind::message)) {
+                while (SharedBlock* block = arena.heap.allocate(bytes, Kind::message, nullptr, Budget::reserve)) {
                     ballast.push_back(tree().handles.add(arena, tree().process, block));
                     if (ballast.back() == SharedHandles::kNoSlot) {
                         arena.heap.free(block);

@@ -298,7 +298,7 @@ private:
                 return unit;
             }
             if (attempt == 1) release_free_runs();  // free runs, none long enough: their pages may be had elsewhere
-            if (!refill(length, budget)) continue;
+            refill(length, budget);
         }
         return 0;
     }
@@ -324,7 +324,7 @@ private:
             const std::uint32_t take = step < have ? static_cast<std::uint32_t>(step) : have;
             split(unit, take);
             if (!system_.back(Offset{unit} * kUnit, std::uint64_t{take} * kUnit)) {
-                link_run(unit);
+                merge_and_link(unit);
                 return false;
             }
             set_head(unit, take, RunState::free);

@@ -228,7 +228,8 @@ public:
                 count(&c->block);
                 for (auto& entry : c->entries) {
                     const std::uint32_t grain = entry.load(std::memory_order_relaxed);
-                    BlockT* block = grain == 0 ? nullptr : heap_.block_if_valid(Offset{grain} << kGrainShift);
+                    if (grain == 0) continue;
+                    BlockT* block = heap_.block_if_valid(Offset{grain} << kGrainShift);
                     if (block != nullptr && block->serial.load(std::memory_order_relaxed) != 0) count(block);
                     else entry.store(0, std::memory_order_relaxed);
                 }
