@@ -207,3 +207,13 @@ def _acquire_and_release_some(line: Connection, semaphore: Any) -> None:
     semaphore.release(2)
     line.send(1)
     line.recv()
+
+
+def test_polling_finds_the_permits_of_all_the_dead_at_once() -> None:
+    """A look that found somebody dead is followed by another with the next call, however soon."""
+    permits = treadle.BoundedSemaphore(5)
+    for _ in range(5):
+        killed_while(permits.acquire)
+    with pytest.warns(treadle.OwnerDiedWarning):
+        had = [permits.acquire(blocking=False) for _ in range(6)]
+    assert had == [True] * 5 + [False]

@@ -124,16 +124,24 @@ inline constexpr std::int64_t kFirstSlice = 4'000'000, kLongestSlice = 512'000'0
 inline constexpr std::int64_t kSignalsEvery = 100'000'000;  // a signal may have been delivered to another thread
 
 // Whoever polls never parks, and so would never learn of a death: it looks whether the others live, but not at each call,
-// since that takes a system call or three.
-inline bool poll_looks(std::uint64_t object) noexcept {
-    static thread_local std::uint64_t looked_at = 0;
-    static thread_local std::int64_t looked = 0;
-    const std::int64_t now = platform::now_coarse();
-    if (object == looked_at && now - looked < kFirstSlice) return false;
-    looked_at = object;
-    looked = now;
-    return true;
-}
+// since that takes a system call or three. Where a look was worth it there may be more to find, so the next poll looks too.
+class PollLook {
+public:
+    explicit PollLook(std::uint64_t object) noexcept : now_(platform::now_coarse()) {
+        due_ = object != looked_at_ || now_ - looked_ >= kFirstSlice;
+        looked_at_ = object;
+        if (due_) looked_ = now_;
+    }
+    bool due() const noexcept { return due_; }
+    static void was_worth_it() noexcept { looked_at_ = kNothing; }
+
+private:
+    static constexpr std::uint64_t kNothing = ~std::uint64_t{0};
+    inline static thread_local constinit std::uint64_t looked_at_ = kNothing;
+    inline static thread_local constinit std::int64_t looked_ = 0;
+    std::int64_t now_;
+    bool due_;
+};
 
 // Attempts until the machine says something else than `blocked`, or than `waiting` (its word for "not yet": empty,
 // full; pass blocked if it has none). `timeout` in ns: 0 never waits but for sections, kForever. Returns the machine's
@@ -147,12 +155,14 @@ int await(Who who, Attempt attempt, Result waiting, std::int64_t timeout, Mappin
     if (!goes_on(result)) return static_cast<int>(result);
     if (timeout == 0) {
         // An internal section in the way says nothing about the object.
-        if (!who.look && !poll_looks(object) && !wait.section) return kTimeout;
+        if (!who.look && !PollLook(object).due() && !wait.section) return kTimeout;
         for (who.look = true; (result = attempt(who, wait)) == Result::blocked && wait.section;) {
             const InterpreterReleased released;
             platform::yield_core();
         }
-        return goes_on(result) ? kTimeout : static_cast<int>(result);
+        if (goes_on(result)) return kTimeout;
+        PollLook::was_worth_it();
+        return static_cast<int>(result);
     }
 
     const bool always_look = who.look;
