@@ -17,6 +17,8 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.native.conftest import CRASH_POINTS
+
 # A cold build under a sanitizer takes minutes on a small machine.
 pytestmark = pytest.mark.watchdog(600)
 
@@ -65,19 +67,22 @@ _SANITIZER_OPTIONS = {
 }
 
 Build = Callable[[str, str], Path]
+Record = Callable[[str, object], None]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("variant", "program"), _CASES)
-def test_program(variant: str, program: str, build: Build) -> None:
-    run_program(variant, build(variant, program) / program)
+def test_program(variant: str, program: str, build: Build, record_property: Record) -> None:
+    run_program(variant, build(variant, program) / program, record_property)
 
 
 @pytest.mark.soak
 @pytest.mark.watchdog(3600)
 @pytest.mark.parametrize(("variant", "program"), _LONG_CASES)
-def test_program_at_length(variant: str, program: str, build: Build) -> None:
-    run_program(variant, build(variant, program) / program, "--soak")
+def test_program_at_length(
+    variant: str, program: str, build: Build, record_property: Record
+) -> None:
+    run_program(variant, build(variant, program) / program, record_property, "--soak")
 
 
 @pytest.mark.slow
@@ -120,13 +125,15 @@ def cmake(*arguments: str, check: bool = True) -> None:
         assert done.returncode == 0, done.stdout
 
 
-def run_program(variant: str, program: Path, *arguments: str) -> None:
+def run_program(variant: str, program: Path, record: Record, *arguments: str) -> None:
     prefix = unrandomized() if variant == "tsan" else []
     done = run([*prefix, str(program), *arguments], _SANITIZER_OPTIONS)
     print(done.stdout)
     assert done.returncode == 0, f"{program.name} ended with {done.returncode}:\n{done.stdout}"
     checks = re.findall(r"^(\d+) checks$", done.stdout, re.MULTILINE)
     assert len(checks) == 1 and int(checks[0]) > 0, f"no line `N checks` in:\n{done.stdout}"
+    for points in re.findall(r"^total: (\d+) crash points", done.stdout, re.MULTILINE):
+        record(CRASH_POINTS, int(points))  # conftest.py says at the end how many there were
 
 
 @functools.cache
