@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -190,3 +191,24 @@ def test_it_tells_its_number_of_parties(shared: bool) -> None:
 
 def _go_round(line: Connection, barrier: treadle.Barrier) -> None:
     line.send([barrier.wait() for _ in range(50)])
+
+
+def test_who_comes_too_early_for_the_next_round_and_gives_up_breaks_nothing(shared: bool) -> None:
+    """The round before is complete, and its action still runs: it waits for nobody."""
+    running, may_end = threading.Event(), threading.Event()
+
+    def action() -> None:
+        running.set()
+        may_end.wait()
+
+    barrier = treadle.Barrier(2, action, shared=shared)
+    parties = [OtherThread() for _ in range(2)]
+    rounds = [party.start(barrier.wait) for party in parties]
+    running.wait()
+    with pytest.raises(treadle.BrokenBarrierError):
+        barrier.wait(timeout=0.01)
+    assert not barrier.broken
+    may_end.set()
+    assert sorted(r.result() for r in rounds) == [0, 1]
+    for party in parties:
+        party.end()

@@ -10,6 +10,7 @@ import resource
 import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
@@ -20,7 +21,7 @@ import pytest
 import treadle
 from tests.sync.children import forked, hold
 
-_CLONE_NEWPID = 0x20000000
+_CLONE_NEWPID, _CLONE_NEWTIME = 0x20000000, 0x80
 
 
 def become_another_program(line: Connection, lock: treadle.Lock) -> None:
@@ -103,26 +104,63 @@ def test_a_child_that_could_not_be_told_alive_from_dead_is_no_member() -> None:
     assert not lock.locked()
 
 
-def test_a_child_in_another_pid_namespace_is_told_that_it_cannot_join() -> None:
-    """Its pids are others: it could not tell who lives, and nobody could ask for it."""
+def test_what_no_member_does_to_its_objects_reaches_nobody_else_s() -> None:
+    """The child has no references, so the memory of its objects may be that of others by now."""
+    event, semaphore, lock = treadle.Event(), treadle.Semaphore(0), treadle.Lock()
+    lock.acquire()
+    reader, writer = os.pipe()
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with no_descriptor_left():
+        pid = os.fork()
+        if pid == 0:
+            try:
+                resource.setrlimit(resource.RLIMIT_NOFILE, before)
+                os.read(reader, 1)
+                event.set()
+                with pytest.raises(RuntimeError):
+                    lock.release()
+                with pytest.raises(ValueError):
+                    semaphore.release(5)
+                assert lock.owner is None
+                assert event.statistics().waiting == 0
+                assert repr(semaphore) and repr(lock) and treadle.arena_statistics().blocks == 0
+            except BaseException:
+                traceback.print_exc()
+                os._exit(1)
+            os._exit(0)
+    del event, semaphore, lock
+    others = [[make() for _ in range(50)] for make in (treadle.Lock, treadle.Event)]
+    for other in others[0]:
+        other.acquire()
+    zeros = [treadle.Semaphore(0) for _ in range(50)]
+    os.write(writer, b"x")
+    assert os.waitpid(pid, 0)[1] == 0
+    assert all(other.locked() for other in others[0])
+    assert not any(other.is_set() for other in others[1])
+    assert all(zero.get_value() == 0 for zero in zeros)
+
+
+@pytest.mark.parametrize("flag", [_CLONE_NEWPID, _CLONE_NEWTIME], ids=["pid", "time"])
+def test_a_child_in_another_namespace_is_told_that_it_cannot_join(flag: int) -> None:
+    """Its pids or start times are others: it could not tell who lives, nor could others of it."""
     lock = treadle.Lock()
     middle = os.fork()
     if middle == 0:
         import ctypes
 
-        if ctypes.CDLL(None).unshare(_CLONE_NEWPID) != 0:
+        if ctypes.CDLL(None).unshare(flag) != 0:
             os._exit(77)
         child = os.fork()
         if child == 0:
             try:
                 lock.acquire()
             except treadle.HandleError as error:
-                os._exit(0 if "pid namespace" in str(error) else 1)
+                os._exit(0 if "namespace" in str(error) else 1)
             os._exit(2)
         os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     status = os.waitstatus_to_exitcode(os.waitpid(middle, 0)[1])
     if status == 77:
-        pytest.skip("a pid namespace takes rights that this user does not have")
+        pytest.skip("a namespace takes rights that this user does not have")
     assert status == 0
     assert lock.acquire(timeout=0)
 

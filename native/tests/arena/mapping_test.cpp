@@ -392,7 +392,7 @@ TEST(what_is_no_arena_is_refused) {
     };
     CHECK(refusal(forgery([](auto& h) { h.version += 1; })) == AttachError::other_version);
     CHECK(refusal(forgery([](auto& h) { h.header_bytes += 64; })) == AttachError::other_version);
-    CHECK(refusal(forgery([](auto& h) { h.pid_namespace += 1; })) == AttachError::other_namespace);
+    CHECK(refusal(forgery([](auto& h) { h.namespaces += 1; })) == AttachError::other_namespace);
     CHECK(refusal(forgery([](auto& h) { h.magic.store(0); })) == AttachError::not_an_arena);
     CHECK(has_identity(tree().system.fd, tree().arena.header().identity));
     const std::uint64_t other[2] = {1, 2};

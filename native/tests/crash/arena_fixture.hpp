@@ -94,7 +94,7 @@ inline void found_arena(std::uint64_t limit_units = 256) {
     RealSystem& system = keeper->system;
     const std::uint64_t identity[2] = {0x1234, 0x5678};
     Registry<SharedWorld, RealSystem>& registry = keeper->arena.registry;
-    if (!keeper->arena.format(limit_units * kUnit, identity, treadle::platform::pid_namespace(), system.pid,
+    if (!keeper->arena.format(limit_units * kUnit, identity, treadle::platform::namespaces(), system.pid,
                               system.birth, system.fd))
         give_up("no memory for an arena");
     keeper->process = registry.add_process(ProcessState::live, system.pid, system.birth, system.fd);

@@ -38,13 +38,17 @@ struct PrivateCaller {
 // What the inspector can see of a parked thread.
 class WaitingNote {
 public:
-    WaitingNote(Mapping* mapping, Token token, std::uint64_t object) noexcept {
+    WaitingNote(Mapping* mapping, Token token, std::uint64_t object) noexcept : object_(object), since_(platform::now()) {
         if (mapping == nullptr) return;
         record_ = mapping->arena.registry.participant_of(token);
+        write();
+    }
+    // Again, after a handler of a signal ran, which may itself have waited.
+    void write() noexcept {
         if (record_ == nullptr) return;
         write_where();
-        record_->waiting_since.store(platform::now(), std::memory_order_relaxed);
-        record_->waiting_on.store(object, std::memory_order_release);
+        record_->waiting_since.store(since_, std::memory_order_relaxed);
+        record_->waiting_on.store(object_, std::memory_order_release);
     }
     ~WaitingNote() {
         if (record_ != nullptr) record_->waiting_on.store(0, std::memory_order_release);
@@ -70,6 +74,8 @@ private:
     }
 
     arena::ParticipantRecord<arena::SharedWorld>* record_ = nullptr;
+    std::uint64_t object_;
+    std::int64_t since_;
 };
 
 // Lets other threads of Python run, for a scope.
@@ -117,6 +123,7 @@ inline bool spinning_helps() noexcept {
 // Without it: about as long as a park and a wake across cores take, after which parking is the cheaper choice.
 inline constexpr int kSpinsHeld = 20;
 inline constexpr int kSpinsFree = 400;
+inline constexpr int kYields = 100;  // of a call that does not wait, while an internal section is in its way
 
 // A waiter looks around after 4 ms, then ever more seldom: a death is noticed within half a second, and a wake-up in vain
 // costs some 0.2 ms of CPU, which twice a second is below a thousandth.
@@ -156,9 +163,13 @@ int await(Who who, Attempt attempt, Result waiting, std::int64_t timeout, Mappin
     if (timeout == 0) {
         // An internal section in the way says nothing about the object.
         if (!who.look && !PollLook(object).due() && !wait.section) return kTimeout;
-        for (who.look = true; (result = attempt(who, wait)) == Result::blocked && wait.section;) {
+        who.look = true;
+        for (int turn = 0; (result = attempt(who, wait)) == Result::blocked && wait.section; ++turn) {
+            if (wait.announce && PyErr_CheckSignals() != 0) return kInterrupted;
             const InterpreterReleased released;
-            platform::yield_core();
+            if (wait.announce) World::wait(wait.word, wait.expected, kSectionSlice, wait.bits);
+            else platform::yield_core();
+            wait.announce = turn >= kYields;  // its owner is not about to leave: stopped, perhaps
         }
         if (goes_on(result)) return kTimeout;
         PollLook::was_worth_it();
@@ -193,6 +204,7 @@ int await(Who who, Attempt attempt, Result waiting, std::int64_t timeout, Mappin
         if (interrupted || now - checked > kSignalsEvery) {
             PyEval_RestoreThread(state);
             if (PyErr_CheckSignals() != 0) return kInterrupted;
+            if (interrupted) note.write();
             state = PyEval_SaveThread();
             checked = now;
         }

@@ -45,8 +45,7 @@ cdef class BarrierCore:
         cdef int result = barrier_arrive(self.body, self.handle, token, left, &phase, &index)
         if result == INTERRUPTED:
             _interrupted()
-        if result == TIMEOUT:
-            self.break_off()
+        if result == TIMEOUT:  # the last round was not over yet: this party has not come, and nobody waits for it
             return False
         if result != DONE:
             return None

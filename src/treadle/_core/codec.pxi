@@ -23,6 +23,9 @@ cdef enum:
     TAG_PICKLE
 
 cdef enum:
+    RELEASING_COPY = 65536  # bytes from which on the interpreter is released for a copy
+
+cdef enum:
     DEEPEST = 32  # tuples in tuples; deeper ones are pickled
 
 cdef enum:
@@ -213,7 +216,7 @@ cdef class _Pickled:
                 part = view
                 source = <const char*>&part[0]
                 length = <uint64_t>part.shape[0]
-                if length >= 65536:
+                if length >= RELEASING_COPY:
                     with nogil:
                         memcpy(out + at, source, length)
                 else:
@@ -247,6 +250,19 @@ cdef _Pickled _pickle(object value):
     return pickled
 
 
+cdef bytes _bytes_of(const char* data, uint64_t size):
+    """A copy; of much, without stopping the other threads."""
+    cdef bytes copied
+    cdef char* target
+    if size < RELEASING_COPY:
+        return PyBytes_FromStringAndSize(data, <Py_ssize_t>size)
+    copied = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>size)
+    target = PyBytes_AS_STRING(copied)
+    with nogil:
+        memcpy(target, data, size)
+    return copied
+
+
 cdef object _unpickle(const char* data, uint64_t size, _MessageMemory memory, bint copy):
     """Rebuilds a pickled value; its buffers are copies, or (copy false) views of `memory`."""
     cdef uint32_t count
@@ -277,12 +293,12 @@ cdef object _unpickle(const char* data, uint64_t size, _MessageMemory memory, bi
         elif part >= LARGE_BUFFER:
             buffers.append(_large_copy(data + at, part, entry & 1))
         elif entry & 1:
-            buffers.append(PyBytes_FromStringAndSize(data + at, <Py_ssize_t>part))
+            buffers.append(_bytes_of(data + at, part))
         else:
             buffer = PyByteArray_FromStringAndSize(NULL, <Py_ssize_t>part)
             source = data + at
             target = PyByteArray_AS_STRING(buffer)
-            if part >= 65536:
+            if part >= RELEASING_COPY:
                 with nogil:
                     memcpy(target, source, part)
             else:
@@ -302,7 +318,7 @@ cdef object _rebuild(const char* data, uint64_t size, _MessageMemory memory, bin
     if tag == TAG_PICKLE:
         return _unpickle(data, size, memory, copy)
     if tag == TAG_LONG_BYTES:
-        return PyBytes_FromStringAndSize(data + 1, <Py_ssize_t>(size - 1))
+        return _bytes_of(data + 1, size - 1)
     if tag == TAG_LONG_STR:
         return PyUnicode_DecodeUTF8(data + 1, <Py_ssize_t>(size - 1), NULL)
     reader = Reader(data, data + size)

@@ -69,11 +69,13 @@ cdef _MessageMemory _memory_of_frame(Mapping* mapping, const char* frame, uint32
 
 
 cdef object _rebuild_frame(const Handle& queue, const char* frame, _MessageMemory memory, bint copy):
-    """The value of a frame that was taken; ItemError if there is none to be had here."""
+    """The value of a frame that was taken; ItemError if there is none to be had here. MemoryError says nothing about it."""
     try:
         if memory is None:
             return _rebuild(frame + FRAME_HEADER, frame_at(frame).size, None, True)
         return _rebuild(message_data(memory.hold), memory.size, memory, copy)
+    except MemoryError:
+        raise
     except Exception as error:
         raise ItemError(
             f"an item that pid {frame_at(frame).pid} put into queue {_text(queue_label(queue))!r} cannot be rebuilt here "

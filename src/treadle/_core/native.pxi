@@ -26,6 +26,7 @@ cdef extern from "sync_ops.hpp" namespace "treadle::core" nogil:
         KIND_QUEUE "static_cast<int>(treadle::arena::Kind::queue)"
 
     int64_t FOREVER "treadle::core::kForever"
+    uint64_t CAPACITY "treadle::arena::kCapacity"
 
     cppclass Kind "treadle::arena::Kind":
         pass

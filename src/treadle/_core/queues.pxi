@@ -154,8 +154,11 @@ cdef class Queue:
         timeout: in seconds, None waits for ever. copy: whether the large buffers of an item (NumPy arrays, ...) are
         copied out of shared memory; if not, they are views of it, which live as long as they are used. Raises Empty (it
         took too long, or block is false), ShutDown once the queue is shut down and nothing more can come, and ItemError
-        if the item cannot be rebuilt; then that item is gone. An item whose rebuilding is interrupted (by Ctrl-C) is not:
-        the next get of this object returns it.
+        if the item cannot be rebuilt; then that item is gone.
+
+        If the rebuilding is interrupted (by Ctrl-C) or finds no memory, the item is not lost: it is out of the queue, but
+        the next ``get`` or ``get_many`` of this object returns it. An Exception that a signal's handler raises just then
+        cannot be told from one of the item's own.
 
         >>> import treadle
         >>> treadle.Queue().get(timeout=0.01)
@@ -181,7 +184,7 @@ cdef class Queue:
             return _rebuild_frame(self.handle, frame, memory, copy)
         except ItemError:
             raise
-        except BaseException:
+        except BaseException:  # an interrupt, or no memory: the item is as good as it was
             self.leftovers.add([_kept_frame(frame, memory)])
             raise
 
@@ -301,8 +304,8 @@ cdef class Queue:
         """Takes an item on lease: it is gone only once it is acknowledged, and comes back if this process dies.
 
         Returns a ``Lease``, which is a context manager: the item is acknowledged when the block ends well, and given
-        back when it raises. timeout: in seconds, None waits for ever. Raises as ``get``, but MemoryError if this process
-        has no memory left for the item; then it is given back.
+        back when it raises. timeout: in seconds, None waits for ever. Raises as ``get``; where that keeps an item, this
+        gives it back to the queue.
 
         After a shutdown, ``get`` and ``lease`` still wait while other threads, of any process, hold leases, since their
         items may come back. A thread that holds a lease itself does not wait for others': two would wait for each other.
@@ -332,12 +335,7 @@ cdef class Queue:
         try:
             memory = _memory_of_frame(self.handle.mapping, frame, got.slot)
             lease._item = _rebuild_frame(self.handle, frame, memory, True)
-        except ItemError as error:
-            if isinstance(error.__cause__, MemoryError):
-                lease._settle(False)
-                raise MemoryError(
-                    f"this process has no memory left for an item of queue {self._label()!r}; the item was given back"
-                ) from error
+        except ItemError:
             lease._settle(True)  # it would fail with everybody else, too
             raise
         except BaseException:
@@ -413,7 +411,7 @@ cdef class Queue:
         >>> treadle.Queue().qsize()
         0
         """
-        return queue_size(self.handle) + self.leftovers.count()
+        return queue_size(self.handle)
 
     def empty(self):
         """Returns whether no item waits, at this instant; false right after a put.
@@ -422,7 +420,7 @@ cdef class Queue:
         >>> treadle.Queue().empty()
         True
         """
-        return queue_size(self.handle) + self.leftovers.count() == 0
+        return queue_size(self.handle) == 0
 
     def full(self):
         """Returns whether the queue has no room, at this instant.

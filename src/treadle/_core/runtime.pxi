@@ -84,18 +84,18 @@ cdef uint64_t _limit() except 0:
         if text is None:
             _arena_limit = max(_granted_memory() // 2, 1 << 20)
         else:
-            _arena_limit = _parse_limit(text)
+            try:
+                size = int(text)
+            except ValueError:
+                raise ValueError(f"TREADLE_ARENA_LIMIT must be a number of bytes, not {text!r}") from None
+            _arena_limit = _checked_limit(size)
     return _arena_limit
 
 
-cdef uint64_t _parse_limit(text) except 0:
-    try:
-        size = int(text)
-    except ValueError:
-        raise ValueError(f"TREADLE_ARENA_LIMIT must be a number of bytes, not {text!r}") from None
+cdef uint64_t _checked_limit(size) except 0:
     if size < 1 << 20:
         raise ValueError(f"the arena's limit must be at least 1 MiB (1048576), not {size}")
-    return size
+    return min(size, CAPACITY)
 
 
 cdef Mapping* _home() except NULL:
@@ -118,7 +118,7 @@ cdef Mapping* _home() except NULL:
 cdef _no_member():
     return HandleError(
         "this process has no place in the arena that it was forked with: the arena had no memory or the parent no file "
-        "descriptor left for it, or it has entered another pid namespace; mend that in the parent, then fork again"
+        "descriptor left for it, or it has entered another pid or time namespace; mend that in the parent, then fork again"
     )
 
 
@@ -160,7 +160,7 @@ def set_arena_limit(size):
     >>> treadle.set_arena_limit(limit)
     """
     global _arena_limit
-    _arena_limit = _parse_limit(size)
+    _arena_limit = _checked_limit(_whole(size))
     if Mapping.home() != NULL:
         native_set_arena_limit(Mapping.home(), _arena_limit)
 
@@ -369,7 +369,7 @@ cdef str _reason(AttachFailure failure, const Ticket& ticket, str what):
     if failure == OTHER_VERSION:
         return f"this {what} is of a treadle with another memory layout; run one version in all processes"
     if failure == OTHER_NAMESPACE:
-        return f"this {what} belongs to processes of another pid namespace (container), which cannot be joined"
+        return f"this {what} belongs to processes of another pid or time namespace (container), which cannot be joined"
     if failure == ATTACH_FULL:
         return f"the arena of this {what} has no memory left for another process"
     return (

@@ -27,7 +27,7 @@ public:
     Arena(char* base, System& system) noexcept : heap(base, system), registry(heap, system), system_(system) {}
 
     // Makes an arena of zeroed memory. False: not even its header could be backed.
-    bool format(std::uint64_t limit_bytes, const std::uint64_t (&identity)[2], std::uint64_t pid_namespace,
+    bool format(std::uint64_t limit_bytes, const std::uint64_t (&identity)[2], std::uint64_t namespaces,
                 std::int32_t creator_pid, std::uint64_t creator_birth, std::int32_t creator_fd) noexcept {
         if (!system_.back(0, kUnit)) return false;
         Header<World>& h = header();
@@ -35,7 +35,7 @@ public:
         h.header_bytes = sizeof(Header<World>);
         h.identity[0] = identity[0];
         h.identity[1] = identity[1];
-        h.pid_namespace = pid_namespace;
+        h.namespaces = namespaces;
         h.creator_pid = creator_pid;
         h.creator_birth = creator_birth;
         h.creator_fd = creator_fd;

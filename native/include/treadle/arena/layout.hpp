@@ -20,7 +20,7 @@ namespace treadle::arena {
 
 using Offset = std::uint64_t;  // from the arena's first byte; 0 is none
 
-inline constexpr std::uint64_t kMagic = 0x3130'656c'6461'6572;  // "treadle01" in spirit: "readle01"
+inline constexpr std::uint64_t kMagic = 0x3130'656c'6461'6572;  // "readle01", little-endian
 inline constexpr std::uint32_t kLayoutVersion = 1;
 
 inline constexpr std::uint64_t kUnit = 64 * 1024;
@@ -80,8 +80,8 @@ enum class Kind : std::uint16_t {
     lease,
 };
 
-// Whom the limit binds. What it takes to empty a full arena (a lease, a reference, a table of waiters) may pass it by a
-// little: else those who could free memory would need some first.
+// Whom the limit binds. What it takes to empty a full arena (to join it, a reference, a lease, a table of waiters) may pass
+// it by a little: else those who could free memory would need some first.
 enum class Budget { usual, reserve };
 
 // A block and the one life of it that is meant: 31..0 grain, 63..32 lower half of its serial.
@@ -157,7 +157,7 @@ struct alignas(64) Header {
     std::uint32_t version;
     std::uint32_t header_bytes;
     std::uint64_t identity[2];       // random
-    std::uint64_t pid_namespace;
+    std::uint64_t namespaces;
     std::int32_t creator_pid;
     std::int32_t creator_fd;
     std::uint64_t creator_birth;

@@ -124,7 +124,7 @@ public:
         std::uint64_t identity[2];
         AttachError error;
         if (mapping != nullptr && platform::fill_random(identity, sizeof identity) &&
-            mapping->arena.format(limit_bytes, identity, platform::pid_namespace(), mapping->system.pid,
+            mapping->arena.format(limit_bytes, identity, platform::namespaces(), mapping->system.pid,
                                   mapping->system.birth, fd) &&
             mapping->join(error))
             return mapping;
@@ -144,7 +144,7 @@ public:
             const Header<SharedWorld>& h = mapping->arena.header();
             if (!mapping->arena.recognised()) error = AttachError::not_an_arena;
             else if (h.version != kLayoutVersion || h.header_bytes != sizeof h) error = AttachError::other_version;
-            else if (h.pid_namespace != platform::pid_namespace()) error = AttachError::other_namespace;
+            else if (h.namespaces != platform::namespaces()) error = AttachError::other_namespace;
             else if (mapping->join(error)) return mapping;
         }
         discard(mapping, base, fd);
@@ -207,7 +207,7 @@ public:
     word::Token home_token() const noexcept { return home_.load(std::memory_order_relaxed); }
 
     // Has this process a place in the arena? False in a child for which the fork found no memory or no descriptor, or that
-    // has entered another pid namespace.
+    // has entered another pid or time namespace. Its objects then lie in zeroes of its own.
     bool member() const noexcept { return process != kNoRecord; }
 
     // A caller (word/attempt.hpp) for whom a token is alive while its process is ...
@@ -395,7 +395,7 @@ private:
             m->own_count_ = 0;
             m->home_.store(word::kNobody, std::memory_order_relaxed);
             m->handles.forget_chunks();
-            const bool known = m->system.refresh() && platform::pid_namespace() == m->arena.header().pid_namespace;
+            const bool known = m->system.refresh() && platform::namespaces() == m->arena.header().namespaces;
             if (!m->member()) continue;
             if (known) {
                 auto* record = m->arena.registry.process(m->process);
@@ -407,6 +407,9 @@ private:
             }
             platform::close_file(m->child_lock_);
         }
+        // Without a record nothing in the arena is kept for this process: what lies where its objects were may be another's.
+        for (Mapping* m = first(); m != nullptr; m = m->next())
+            if (!m->member()) platform::map_nothing_over(m->base, kCapacity);
         pthread_mutex_init(&list_mutex_, nullptr);
         pthread_mutex_init(&joining_mutex_, nullptr);
     }

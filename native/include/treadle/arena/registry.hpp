@@ -97,7 +97,7 @@ public:
             ++index;
         if (index == limit && !extend(h.process_chunks, h.process_limit)) return kNoRecord;
         ProcessT& p = process_at(index);
-        BlockT* table = heap_.allocate(sizeof(ChunkT), Kind::references);
+        BlockT* table = heap_.allocate(sizeof(ChunkT), Kind::references, nullptr, Budget::reserve);
         if (table == nullptr) return kNoRecord;
         clear_table(table);
         p.pid.store(pid, std::memory_order_relaxed);
@@ -277,7 +277,7 @@ private:
         if (begin / kRecordsPerChunk >= kDirectory) return false;
         auto& entry = directory[begin / kRecordsPerChunk];
         if (entry.load(std::memory_order_relaxed) == 0) {
-            BlockT* block = heap_.allocate(kUnit, Kind::records);
+            BlockT* block = heap_.allocate(kUnit, Kind::records, nullptr, Budget::reserve);
             if (block == nullptr) return false;
             block->refs.store(1, std::memory_order_relaxed);
             char* records = reinterpret_cast<char*>(block) + 64;

@@ -91,6 +91,11 @@ inline void* map_private(std::uint64_t bytes) noexcept {
     return raw + skip;
 }
 
+// Puts zeroes of this process's own in the place of a mapping.
+inline void map_nothing_over(void* base, std::uint64_t bytes) noexcept {
+    mmap(base, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+}
+
 inline void unmap(void* base, std::uint64_t bytes) noexcept { munmap(base, bytes); }
 
 // Pages that were backed can be touched without a SIGBUS. False: the system has no memory for them.

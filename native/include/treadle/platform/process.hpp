@@ -99,10 +99,12 @@ bool process_alive(std::int32_t pid, IsIt is_it) noexcept {
 inline std::int32_t current_pid() noexcept { return static_cast<std::int32_t>(getpid()); }
 inline std::int32_t current_tid() noexcept { return static_cast<std::int32_t>(syscall(SYS_gettid)); }
 
-// Names this process's pid namespace; 0 where /proc does not tell.
-inline std::uint64_t pid_namespace() noexcept {
-    struct stat info {};
-    return stat("/proc/self/ns/pid", &info) == 0 ? static_cast<std::uint64_t>(info.st_ino) : 0;
+// Names this process's pid and time namespaces, in which pids and births mean something; 0 where /proc does not tell.
+inline std::uint64_t namespaces() noexcept {
+    struct stat pids {}, times {};
+    if (stat("/proc/self/ns/pid", &pids) != 0) return 0;
+    if (stat("/proc/self/ns/time", &times) != 0) times.st_ino = 0;  // a kernel that has none
+    return static_cast<std::uint64_t>(pids.st_ino) ^ (static_cast<std::uint64_t>(times.st_ino) << 32);
 }
 
 }  // namespace treadle::platform

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <pthread.h>
 #include <sched.h>
+#include <unistd.h>
 
 namespace treadle::platform {
 
@@ -42,7 +43,8 @@ inline void install_private_threads() noexcept {
 
 inline int granted_cores() noexcept {
     cpu_set_t set;
-    return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
+    return static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));  // more cores than a cpu_set_t can name
 }
 inline void yield_core() noexcept { sched_yield(); }
 
