@@ -55,8 +55,8 @@ class HandleError(TreadleError):
     """A handle reaches nothing: its object is gone, it is damaged, or it is of a foreign arena.
 
     >>> import treadle
-    >>> rebuild, (ticket,) = treadle.Event().__reduce__()
-    >>> rebuild(ticket[:-1])
+    >>> rebuild, (event, ticket) = treadle.Event().__reduce__()
+    >>> rebuild(event, ticket[:-1])
     Traceback (most recent call last):
     ...
     treadle.HandleError: this event's handle is damaged: ...

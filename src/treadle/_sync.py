@@ -195,11 +195,13 @@ class Condition(Guarded):
     def __reduce__(self) -> tuple[Any, ...]:
         if not self.shared:  # said here, lest the lock, which the user may not know, says it
             raise TypeError("cannot pickle a private treadle.Condition; make it with shared=True")
-        return _rebuild_condition, (self._lock, self._core)
+        bound = ("_core", "acquire", "release", "_release_save", "_acquire_restore")
+        state = {name: value for name, value in self.__dict__.items() if name not in bound}
+        return _rebuild_condition, (type(self), self._lock, self._core), state or None
 
 
-def _rebuild_condition(lock: Any, core: ConditionCore) -> Condition:
-    condition = Condition.__new__(Condition)
+def _rebuild_condition(of: type[Condition], lock: Any, core: ConditionCore) -> Condition:
+    condition = of.__new__(of)
     condition._set_up(lock, core)
     return condition
 
@@ -353,14 +355,8 @@ class Barrier:
         return f"<treadle.Barrier at {id(self):#x} {self.label!r}, {storage}: {state}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild_barrier, (self._action, self._timeout, self._core)
+        return _rebuild_barrier, (type(self),), self.__dict__
 
 
-def _rebuild_barrier(
-    action: Callable[[], Any] | None, timeout: float | None, core: BarrierCore
-) -> Barrier:
-    barrier = Barrier.__new__(Barrier)
-    barrier._action = action
-    barrier._timeout = timeout
-    barrier._core = core
-    return barrier
+def _rebuild_barrier(of: type[Barrier]) -> Barrier:
+    return of.__new__(of)  # what it consists of comes with its state

@@ -163,6 +163,33 @@ def a_full_arena_can_be_emptied_on_lease() -> None:
 
 
 @program
+def a_full_arena_can_be_emptied_by_newcomers() -> None:
+    """Threads and processes that had no part in it when it became full."""
+    queue = treadle.Queue()
+    count = fill(queue, 100)
+
+    def take(results: list[bytes]) -> None:
+        results.append(queue.get_nowait())
+
+    for number in range(20):
+        results: list[bytes] = []
+        thread = threading.Thread(target=take, args=(results,))
+        thread.start()
+        thread.join()
+        assert results and results[0][:4] == (2 * number).to_bytes(4, "little")
+        child = os.fork()
+        if child == 0:
+            try:
+                with queue.lease() as lease:
+                    os._exit(lease.item[:4] != (2 * number + 1).to_bytes(4, "little"))
+            except BaseException:
+                os._exit(2)
+        assert os.waitpid(child, 0)[1] == 0
+    empty_one = queue.get_nowait()
+    assert empty_one[:4] == (40).to_bytes(4, "little") and queue.qsize() > count // 2
+
+
+@program
 def an_item_that_cannot_be_leased_stays_where_it_is() -> None:
     queue, lock = treadle.Queue(), treadle.Lock()
     count = 60_000

@@ -57,8 +57,7 @@ def test_a_handle_never_reaches_what_came_later_to_the_same_place() -> None:
         handle = child.line.recv_bytes()
         child.say("end")
     treadle.sweep()
-    _, (ticket,) = here.__reduce__()[0], (pickle_ticket(handle),)
-    place = LAYOUT.unpack(ticket)[1]
+    place = LAYOUT.unpack(pickle_ticket(handle))[1]
     later = [treadle.Queue() for _ in range(200)]
     assert place in {LAYOUT.unpack(ticket_of(queue)[1])[1] for queue in later}
     with pytest.raises(treadle.HandleError, match="is gone"):

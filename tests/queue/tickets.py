@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pickle
 import struct
 import sys
@@ -18,8 +19,8 @@ FIELDS = ("arena", "offset", "serial", "sender", "sender_fd", "creator", "creato
 
 def ticket_of(thing: Any) -> tuple[Callable[[Any], Any], bytes]:
     """The function that turns a ticket into a handle, and the ticket."""
-    rebuild, (ticket,) = thing.__reduce__()
-    return rebuild, ticket
+    rebuild, (of, ticket) = thing.__reduce__()
+    return functools.partial(rebuild, of), ticket
 
 
 def changed(ticket: bytes, **fields: Any) -> bytes:

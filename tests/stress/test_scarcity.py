@@ -25,17 +25,24 @@ def make_without_address_space() -> None:
         pass
 
 
-def test_a_get_without_memory_for_the_item_costs_that_item_alone() -> None:
+def test_a_get_without_memory_for_the_item_loses_it_the_second_time() -> None:
     fresh.run(get_without_memory)
 
 
 def get_without_memory() -> None:
     queue = treadle.Queue()
-    queue.put(b"x" * (200 << 20))
+    large = b"x" * (200 << 20)
+    queue.put(large)
     queue.put("next")
-    _without_memory(lambda: _refused(queue.get, treadle.ItemError))
+    _without_memory(lambda: _refused(queue.get, MemoryError))
+    assert queue.get() == large
+    queue.put(large)
     assert queue.get() == "next"
+    _without_memory(lambda: _refused(queue.get, MemoryError))
+    _without_memory(lambda: _refused(queue.get, treadle.ItemError))
     assert queue.empty()
+    with pytest.raises(treadle.Empty):
+        queue.get_nowait()
 
 
 def test_a_lease_without_memory_for_the_item_gives_it_back() -> None:

@@ -41,10 +41,10 @@ public:
     WaitingNote(Mapping* mapping, Token token, std::uint64_t object) noexcept : object_(object), since_(platform::now()) {
         if (mapping == nullptr) return;
         record_ = mapping->arena.registry.participant_of(token);
-        write();
+        renew();
     }
     // Again, after a handler of a signal ran, which may itself have waited.
-    void write() noexcept {
+    void renew() noexcept {
         if (record_ == nullptr) return;
         write_where();
         record_->waiting_since.store(since_, std::memory_order_relaxed);
@@ -204,7 +204,7 @@ int await(Who who, Attempt attempt, Result waiting, std::int64_t timeout, Mappin
         if (interrupted || now - checked > kSignalsEvery) {
             PyEval_RestoreThread(state);
             if (PyErr_CheckSignals() != 0) return kInterrupted;
-            if (interrupted) note.write();
+            if (interrupted) note.renew();
             state = PyEval_SaveThread();
             checked = now;
         }

@@ -16,9 +16,13 @@ cdef class Event:
     cdef EventBody own
     cdef object __weakref__
 
-    def __cinit__(self, *, shared=True, label=None):
+    def __cinit__(self, *args, **kwargs):
+        self.body = &self.own  # an unset private event, until __init__ has run
+
+    def __init__(self, *, shared=True, label=None):
         cdef bytes text = _label(label)
         cdef Mapping* mapping
+        drop_object(self.handle)
         if shared:
             mapping = _home()
             if not make_event(mapping, _token_in(mapping), text, self.handle):
@@ -124,11 +128,11 @@ cdef class Event:
     def __reduce__(self):
         if self.handle.mapping == NULL:
             raise TypeError("cannot pickle a private treadle.Event; make it with shared=True")
-        return _rebuild_event, (_ticket_of(self.handle, self),)
+        return _reduced(self, _rebuild_event, (_ticket_of(self.handle, self),))
 
 
-def _rebuild_event(ticket):
-    cdef Event event = Event.__new__(Event, shared=False, label=b"")
+def _rebuild_event(of, ticket):
+    cdef Event event = of.__new__(of)
     _attach(ticket, "event", KIND_EVENT, &event.handle)
     event.body = <EventBody*>body_of(event.handle.block)
     return event

@@ -77,10 +77,14 @@ cdef object _rebuild_frame(const Handle& queue, const char* frame, _MessageMemor
     except MemoryError:
         raise
     except Exception as error:
-        raise ItemError(
-            f"an item that pid {frame_at(frame).pid} put into queue {_text(queue_label(queue))!r} cannot be rebuilt here "
-            f"({type(error).__name__}: {error}); it is gone, the queue goes on"
-        ) from error
+        raise _item_error(queue, frame, error) from error
+
+
+cdef _item_error(const Handle& queue, const char* frame, error):
+    return ItemError(
+        f"an item that pid {frame_at(frame).pid} put into queue {_text(queue_label(queue))!r} cannot be rebuilt here "
+        f"({type(error).__name__}: {error}); it is gone, the queue goes on"
+    )
 
 
 @cython.final
@@ -91,6 +95,7 @@ cdef class _Kept:
     cdef object error
     cdef bytes frame
     cdef _MessageMemory memory
+    cdef bint starved  # there was no memory to rebuild it with; a second time it counts as one that cannot be rebuilt
 
 
 cdef _Kept _kept_value(object value):
@@ -170,7 +175,11 @@ cdef class _Leftovers:
             return _rebuild_frame(queue, PyBytes_AS_STRING(kept.frame), kept.memory, copy)
         except ItemError:
             raise
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, MemoryError):
+                if kept.starved:
+                    raise _item_error(queue, PyBytes_AS_STRING(kept.frame), error) from error
+                kept.starved = True
             self.add([kept], True)
             raise
 

@@ -20,12 +20,16 @@ cdef class _LockState:
     cdef bint take_over
     cdef object __weakref__
 
+    def __cinit__(self, *args, **kwargs):
+        self.body = &self.own  # a free private lock, until __init__ has run
+
     def __dealloc__(self):
         drop_object(self.handle)
 
     cdef _place(self, bint reentrant, bint shared, label):
         cdef bytes text = _label(label)
         cdef Mapping* mapping
+        drop_object(self.handle)
         if shared:
             mapping = _home()
             if not make_lock(mapping, _token_in(mapping), reentrant, text, self.handle):
@@ -157,7 +161,7 @@ cdef class _LockState:
     cdef _reduce(self, rebuild, str name):
         if self.handle.mapping == NULL:
             raise TypeError(f"cannot pickle a private treadle.{name}; make it with shared=True")
-        return rebuild, (_ticket_of(self.handle, self), bool(self.take_over))
+        return _reduced(self, rebuild, (_ticket_of(self.handle, self), bool(self.take_over)))
 
 
 cdef class _Recovery:
@@ -226,7 +230,7 @@ cdef class Lock(_LockState):
     True
     """
 
-    def __cinit__(self, *, shared=True, on_owner_death="raise", label=None):
+    def __init__(self, *, shared=True, on_owner_death="raise", label=None):
         self.take_over = False if on_owner_death == "raise" else _takes_over(on_owner_death)
         self._place(False, shared, label)
 
@@ -370,7 +374,7 @@ cdef class RLock(_LockState):
     2
     """
 
-    def __cinit__(self, *, shared=True, on_owner_death="raise", label=None):
+    def __init__(self, *, shared=True, on_owner_death="raise", label=None):
         self.take_over = False if on_owner_death == "raise" else _takes_over(on_owner_death)
         self._place(True, shared, label)
 
@@ -500,16 +504,16 @@ cdef class RLock(_LockState):
         return self._reduce(_rebuild_rlock, "RLock")
 
 
-def _rebuild_lock(ticket, take_over):
-    cdef Lock lock = Lock.__new__(Lock, shared=False, label=b"")
+def _rebuild_lock(of, ticket, take_over):
+    cdef Lock lock = of.__new__(of)
     _attach(ticket, "lock", KIND_LOCK, &lock.handle)
     lock.body = <LockBody*>body_of(lock.handle.block)
     lock.take_over = take_over
     return lock
 
 
-def _rebuild_rlock(ticket, take_over):
-    cdef RLock lock = RLock.__new__(RLock, shared=False, label=b"")
+def _rebuild_rlock(of, ticket, take_over):
+    cdef RLock lock = of.__new__(of)
     _attach(ticket, "lock", KIND_RLOCK, &lock.handle)
     lock.body = <LockBody*>body_of(lock.handle.block)
     lock.take_over = take_over

@@ -28,23 +28,28 @@ cdef class Queue:
     cdef _Leftovers leftovers
     cdef object __weakref__
 
-    def __cinit__(self, maxsize=0, *, maxbytes=0, label=None):
-        cdef bytes text
-        cdef Mapping* mapping
+    def __cinit__(self, *args, **kwargs):
         self.leftovers = _Leftovers.__new__(_Leftovers)
-        if label is _ATTACHED:
-            return
-        text = _label(label)
+
+    def __init__(self, maxsize=0, *, maxbytes=0, label=None):
+        cdef bytes text = _label(label)
+        cdef Mapping* mapping
         if isinstance(maxsize, float) or isinstance(maxbytes, float):
             raise TypeError("maxsize and maxbytes must be integers")
         if maxbytes < 0:
             raise ValueError(f"maxbytes must be 0 (no limit) or more, not {maxbytes}")
+        drop_object(self.handle)
         mapping = _home()
         if not make_queue(mapping, _token_in(mapping), max(maxsize, 0), maxbytes, text, self.handle):
             raise _arena_full("a queue")
 
     def __dealloc__(self):
         drop_object(self.handle)
+
+    cdef inline int _made(self) except -1:
+        if self.handle.mapping == NULL:
+            raise RuntimeError("Queue.__init__() was not called")
+        return 0
 
     # ---- Putting
 
@@ -58,6 +63,7 @@ cdef class Queue:
         >>> import treadle
         >>> treadle.Queue().put({"any": "value"})
         """
+        self._made()
         cdef char frame[LARGEST_FRAME_BYTES]
         cdef char* start = frame
         cdef list holds = None
@@ -96,6 +102,7 @@ cdef class Queue:
         >>> queue.qsize()
         3
         """
+        self._made()
         cdef char frame[LARGEST_FRAME_BYTES]
         cdef char* frames = NULL
         cdef uint64_t size = 0, room = 0
@@ -157,7 +164,7 @@ cdef class Queue:
         if the item cannot be rebuilt; then that item is gone.
 
         If the rebuilding is interrupted (by Ctrl-C) or finds no memory, the item is not lost: it is out of the queue, but
-        the next ``get`` or ``get_many`` of this object returns it. An Exception that a signal's handler raises just then
+        the next ``get`` or ``get_many`` of this object returns it (without memory a second time it is gone). An Exception that a signal's handler raises just then
         cannot be told from one of the item's own.
 
         >>> import treadle
@@ -166,6 +173,7 @@ cdef class Queue:
         ...
         _queue.Empty
         """
+        self._made()
         cdef char frame[LARGEST_FRAME_BYTES]
         cdef Taken got
         cdef int64_t ns = _queue_timeout(block, timeout)
@@ -184,8 +192,10 @@ cdef class Queue:
             return _rebuild_frame(self.handle, frame, memory, copy)
         except ItemError:
             raise
-        except BaseException:  # an interrupt, or no memory: the item is as good as it was
-            self.leftovers.add([_kept_frame(frame, memory)])
+        except BaseException as error:  # an interrupt, or no memory: the item is as good as it was
+            kept = _kept_frame(frame, memory)
+            kept.starved = isinstance(error, MemoryError)
+            self.leftovers.add([kept])
             raise
 
     def get_nowait(self):
@@ -211,6 +221,7 @@ cdef class Queue:
         >>> queue.get_many(10)
         ['a', 'b', 'c']
         """
+        self._made()
         cdef Token token = _token(self.handle)
         cdef int64_t ns = _optional_timeout(timeout)
         cdef Taken got
@@ -320,6 +331,7 @@ cdef class Queue:
         >>> queue.empty()
         True
         """
+        self._made()
         cdef char frame[LARGEST_FRAME_BYTES]
         cdef Taken got
         cdef Lease lease = Lease.__new__(Lease)
@@ -356,6 +368,7 @@ cdef class Queue:
         ...
         ValueError: task_done() called too many times
         """
+        self._made()
         if queue_done(self.handle, _token(self.handle), 1) != DONE:
             raise ValueError("task_done() called too many times")
 
@@ -370,6 +383,7 @@ cdef class Queue:
         >>> queue.join(timeout=0.01)
         False
         """
+        self._made()
         cdef int result = queue_join(self.handle, _token(self.handle), _optional_timeout(timeout))
         if result == INTERRUPTED:
             _interrupted()
@@ -389,6 +403,7 @@ cdef class Queue:
         ...     "no more"
         'no more'
         """
+        self._made()
         cdef char frame[LARGEST_FRAME_BYTES]
         cdef Taken got
         cdef int result
@@ -411,6 +426,7 @@ cdef class Queue:
         >>> treadle.Queue().qsize()
         0
         """
+        self._made()
         return queue_size(self.handle)
 
     def empty(self):
@@ -420,6 +436,7 @@ cdef class Queue:
         >>> treadle.Queue().empty()
         True
         """
+        self._made()
         return queue_size(self.handle) == 0
 
     def full(self):
@@ -429,6 +446,7 @@ cdef class Queue:
         >>> treadle.Queue().full()
         False
         """
+        self._made()
         return queue_full(self.handle)
 
     @property
@@ -439,6 +457,7 @@ cdef class Queue:
         >>> treadle.Queue(8).maxsize
         8
         """
+        self._made()
         cdef QueueFigures figures
         queue_figures(self.handle, figures)
         return figures.max_items
@@ -451,6 +470,7 @@ cdef class Queue:
         >>> treadle.Queue(maxbytes=1 << 20).maxbytes
         1048576
         """
+        self._made()
         cdef QueueFigures figures
         queue_figures(self.handle, figures)
         return figures.max_bytes
@@ -463,6 +483,7 @@ cdef class Queue:
         >>> treadle.Queue().is_shutdown
         False
         """
+        self._made()
         cdef QueueFigures figures
         queue_figures(self.handle, figures)
         return bool(figures.shut)
@@ -475,6 +496,7 @@ cdef class Queue:
         >>> treadle.Queue(label="jobs").label
         'jobs'
         """
+        self._made()
         return self._label()
 
     cdef str _label(self):
@@ -497,6 +519,7 @@ cdef class Queue:
         >>> treadle.Queue().statistics().puts
         0
         """
+        self._made()
         cdef QueueFigures figures
         queue_figures(self.handle, figures)
         return _records().QueueStatistics(
@@ -515,22 +538,21 @@ cdef class Queue:
         )
 
     def __repr__(self):
+        self._made()
         cdef QueueFigures figures
         queue_figures(self.handle, figures)
         of = f"/{figures.max_items}" if figures.max_items else ""
         return f"<treadle.Queue {self._label()!r} qsize={figures.size}{of}{' shut down' if figures.shut else ''}>"
 
     def __reduce__(self):
-        return _rebuild_queue, (_ticket_of(self.handle, self),)
+        self._made()
+        return _reduced(self, _rebuild_queue, (_ticket_of(self.handle, self),))
 
     __class_getitem__ = classmethod(type(list[int]))  # types.GenericAlias
 
 
-cdef object _ATTACHED = object()  # a label that says: do not make anything
-
-
-def _rebuild_queue(ticket):
-    cdef Queue queue = Queue.__new__(Queue, label=_ATTACHED)
+def _rebuild_queue(of, ticket):
+    cdef Queue queue = of.__new__(of)
     _attach(ticket, "queue", KIND_QUEUE, &queue.handle)
     return queue
 

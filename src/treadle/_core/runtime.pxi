@@ -330,6 +330,14 @@ cdef _forget_arrived():
             return
 
 
+cdef tuple _reduced(object self, object rebuild, tuple arguments):
+    """What ``__reduce__`` returns: with the class, which may be a subclass, and what the instance carries besides."""
+    state = getattr(self, "__dict__", None)
+    if state:
+        return rebuild, (type(self), *arguments), state
+    return rebuild, (type(self), *arguments)
+
+
 cdef bytes _ticket_of(const Handle& handle, object keep):
     cdef Ticket ticket
     write_ticket(handle, ticket)

@@ -9,6 +9,10 @@ cdef class _SemaphoreState:
     cdef SemaphoreBody own
     cdef object __weakref__
 
+    def __cinit__(self, *args, **kwargs):
+        self.body = &self.own  # a private one with one permit, until __init__ has run
+        semaphore_initialise(self.own, 1, SEMAPHORE_MAX, b"")
+
     def __dealloc__(self):
         drop_object(self.handle)
 
@@ -23,6 +27,8 @@ cdef class _SemaphoreState:
             raise OverflowError(f"a semaphore has at most {SEMAPHORE_MAX} permits, not {value}")
         count = value
         cdef uint32_t bound = count if bounded else SEMAPHORE_MAX
+        drop_object(self.handle)
+        self.permits = NULL
         if not shared:  # nobody dies alone in one process
             self.body = &self.own
             semaphore_initialise(self.own, count, bound, text)
@@ -31,6 +37,7 @@ cdef class _SemaphoreState:
         if reclaim:
             if not make_permits(mapping, _token_in(mapping), count, bound, text, self.handle):
                 raise _arena_full("a semaphore")
+            self.body = NULL
             self.permits = <PermitsBody*>body_of(self.handle.block)
         else:
             if not make_semaphore(mapping, _token_in(mapping), count, bound, text, self.handle):
@@ -112,7 +119,7 @@ cdef class _SemaphoreState:
     cdef _reduce(self, rebuild, str name):
         if self.handle.mapping == NULL:
             raise TypeError(f"cannot pickle a private treadle.{name}; make it with shared=True")
-        return rebuild, (_ticket_of(self.handle, self), self.permits != NULL)
+        return _reduced(self, rebuild, (_ticket_of(self.handle, self), self.permits != NULL))
 
     cdef _attached(self, ticket, bint reclaim):
         _attach(ticket, "semaphore", KIND_PERMITS if reclaim else KIND_SEMAPHORE, &self.handle)
@@ -145,7 +152,7 @@ cdef class Semaphore(_SemaphoreState):
     1
     """
 
-    def __cinit__(self, value=1, *, shared=True, reclaim=False, label=None):
+    def __init__(self, value=1, *, shared=True, reclaim=False, label=None):
         self._place(value, False, reclaim, shared, label)
 
     def acquire(self, blocking=True, timeout=None):
@@ -244,7 +251,7 @@ cdef class BoundedSemaphore(_SemaphoreState):
     7
     """
 
-    def __cinit__(self, value=1, *, shared=True, reclaim=True, label=None):
+    def __init__(self, value=1, *, shared=True, reclaim=True, label=None):
         self._place(value, True, reclaim, shared, label)
 
     def acquire(self, blocking=True, timeout=None):
@@ -329,13 +336,13 @@ cdef class BoundedSemaphore(_SemaphoreState):
         return self._reduce(_rebuild_bounded_semaphore, "BoundedSemaphore")
 
 
-def _rebuild_semaphore(ticket, reclaim):
-    cdef Semaphore semaphore = Semaphore.__new__(Semaphore, shared=False, label=b"")
+def _rebuild_semaphore(of, ticket, reclaim):
+    cdef Semaphore semaphore = of.__new__(of)
     semaphore._attached(ticket, reclaim)
     return semaphore
 
 
-def _rebuild_bounded_semaphore(ticket, reclaim):
-    cdef BoundedSemaphore semaphore = BoundedSemaphore.__new__(BoundedSemaphore, shared=False, label=b"")
+def _rebuild_bounded_semaphore(of, ticket, reclaim):
+    cdef BoundedSemaphore semaphore = of.__new__(of)
     semaphore._attached(ticket, reclaim)
     return semaphore
