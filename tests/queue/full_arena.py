@@ -181,7 +181,8 @@ def a_full_arena_can_be_emptied_by_newcomers() -> None:
         if child == 0:
             try:
                 with queue.lease() as lease:
-                    os._exit(lease.item[:4] != (2 * number + 1).to_bytes(4, "little"))
+                    wrong = lease.item[:4] != (2 * number + 1).to_bytes(4, "little")
+                os._exit(wrong)
             except BaseException:
                 os._exit(2)
         assert os.waitpid(child, 0)[1] == 0
