@@ -344,7 +344,16 @@ TEST(a_fork_at_the_arena_s_limit_gives_a_child_without_a_record) {
     inside(mapping, [&] { mapping.arena.set_limit(mapping.arena.header().backed_units.load() * kUnit); });
     for (Held each; (each = make(mapping, 4096)).slot != SharedHandles::kNoSlot;) held.push_back(each);
     for (Held each; (each = make(mapping, 8192)).slot != SharedHandles::kNoSlot;) held.push_back(each);
+    std::vector<SharedBlock*> reserve;  // which a fork may use
+    inside(mapping, [&] {
+        for (const std::uint64_t bytes : {kUnit, std::uint64_t{4096}})
+            while (SharedBlock* block = mapping.arena.heap.allocate(bytes, Kind::message, nullptr, Budget::reserve))
+                reserve.push_back(block);
+    });
     CHECK_EQ(exit_code(start_child([&] { return mapping.member() ? 1 : 0; })), 0);
+    inside(mapping, [&] {
+        for (SharedBlock* block : reserve) mapping.arena.heap.free(block);
+    });
     mapping.arena.set_limit(kLimit);
     CHECK_EQ(exit_code(start_child([&] { return mapping.member() ? 0 : 1; })), 0);
     for (const Held& each : held) drop(mapping, each);
