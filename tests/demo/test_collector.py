@@ -4,8 +4,9 @@ import pytest
 
 from tests.demo.accounts import done
 from treadle.demo.collector import Collector, Patience, Stalled
-from treadle.demo.display import Progress, SilentDisplay
+from treadle.demo.display import SilentDisplay
 from treadle.demo.messages import Beat, Begun, Died, Done, Refused
+from treadle.demo.progress import Progress
 from treadle.demo.run import Killed
 
 

@@ -14,7 +14,7 @@ from rich.progress import (
 )
 from rich.progress import Progress as RichProgress
 
-from treadle.demo.display import Progress
+from treadle.demo.progress import Progress
 
 
 class BarDisplay:

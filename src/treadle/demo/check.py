@@ -13,8 +13,9 @@ import time
 from dataclasses import dataclass, field
 
 from treadle.demo.content import Content, Unreadable, read_content
-from treadle.demo.display import Display, Progress, shown
+from treadle.demo.display import Display, shown
 from treadle.demo.messages import Done, Refused
+from treadle.demo.progress import Progress
 from treadle.demo.report import read_report
 from treadle.demo.run import Job, Run
 from treadle.demo.walk import find_files

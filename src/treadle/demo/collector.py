@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from treadle.demo.display import Display, Progress, shown
+from treadle.demo.display import Display, shown
 from treadle.demo.messages import Beat, Begun, Died, Done, Message, Refused
+from treadle.demo.progress import Progress
 from treadle.demo.run import Killed, Run
 from treadle.demo.supervisor import how_it_ended
 
