@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from types import GenericAlias, TracebackType
-from typing import Any, Generic, Literal, NoReturn, Self, TypeAlias, TypeVar, final
+from typing import Any, Generic, Literal, NoReturn, Self, TypeAlias, final
 
-from typing_extensions import disjoint_base
+from typing_extensions import TypeVar, disjoint_base
 
 from treadle._records import (
     ArenaStatistics,
@@ -16,7 +16,7 @@ from treadle._records import (
     SemaphoreStatistics,
 )
 
-_T = TypeVar("_T")
+_T = TypeVar("_T", default=Any)
 _Label: TypeAlias = str | bytes | None
 _OnOwnerDeath: TypeAlias = Literal["raise", "recover"]
 _Reduced: TypeAlias = (

@@ -56,12 +56,11 @@ def test_the_standard_library_passes_by_default(tmp_path: Path) -> None:
     assert not any("__pycache__" in path or "site-packages" in path for path in paths)
 
 
-def test_the_report_is_in_a_temporary_file_by_default(tree: Path, tmp_path: Path) -> None:
-    os.environ["TMPDIR"] = str(tmp_path)
-    try:
-        ended = demo(tree)
-    finally:
-        del os.environ["TMPDIR"]
+def test_the_report_is_in_a_temporary_file_by_default(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    ended = demo(tree)
     (report,) = tmp_path.glob("treadle-demo-*.jsonl")
     assert f"report: {report}" in ended.stdout
     assert len(report.read_text().splitlines()) == 44

@@ -31,6 +31,11 @@ def demo(
     )
 
 
+@pytest.fixture(autouse=True)
+def reports_go_with_the_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+
+
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     plant(tmp_path / "tree")

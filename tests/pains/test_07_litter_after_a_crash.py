@@ -14,6 +14,12 @@ from tests.pains.programs import running, seen_in_this_version
 
 pytestmark = pytest.mark.slow
 
+
+@pytest.fixture(autouse=True)
+def litter_goes_with_the_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # multiprocessing leaves folders there
+
+
 STANDARD = """
 import multiprocessing, signal
 from multiprocessing.shared_memory import SharedMemory

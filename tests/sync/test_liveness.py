@@ -235,3 +235,22 @@ def test_a_stopped_owner_is_alive() -> None:
         assert not lock.acquire(timeout=0.05)
         os.kill(owner.pid, signal.SIGCONT)
         owner.say("end")
+
+
+@pytest.mark.slow
+def test_who_only_waits_frees_what_the_dead_had() -> None:
+    """A program may make nothing new for hours."""
+
+    def child(line: Connection) -> None:
+        theirs = treadle.Queue()
+        theirs.put(bytes(10 << 20))
+        line.send("has it")
+        line.recv()
+
+    waiting = treadle.Event()
+    with forked(child) as other:
+        other.expect("has it")
+        before = treadle.arena_statistics().used
+        other.kill()
+    while treadle.arena_statistics().used > before - (10 << 20):
+        waiting.wait(timeout=0.1)

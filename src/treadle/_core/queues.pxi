@@ -34,8 +34,8 @@ cdef class Queue:
     def __init__(self, maxsize=0, *, maxbytes=0, label=None):
         cdef bytes text = _label(label)
         cdef Mapping* mapping
-        if isinstance(maxsize, float) or isinstance(maxbytes, float):
-            raise TypeError("maxsize and maxbytes must be integers")
+        maxsize = _whole(maxsize)
+        maxbytes = _whole(maxbytes)
         if maxbytes < 0:
             raise ValueError(f"maxbytes must be 0 (no limit) or more, not {maxbytes}")
         drop_object(self.handle)

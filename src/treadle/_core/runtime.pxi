@@ -109,7 +109,10 @@ cdef Mapping* _home() except NULL:
         with nogil:
             mapping = Mapping.make_home(limit)
         if mapping == NULL:
-            raise ArenaFullError("no memory for the shared arena; see treadle.arena_statistics() and the system's limits")
+            raise ArenaFullError(
+                "the shared arena cannot be made: it takes 64 GiB of address space, a file descriptor, and memory as it is "
+                "used; does a limit (ulimit -v, ulimit -n) forbid one of them?"
+            )
     if not mapping.member():
         raise _no_member()
     return mapping

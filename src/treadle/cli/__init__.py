@@ -84,7 +84,7 @@ def _main(arguments: list[str]) -> int:
 def _run(arguments: list[str], command: str | None) -> int:
     parser = _Parser(
         prog="treadle",
-        description="Concurrency primitives shared by threads, processes and asyncio tasks.",
+        description="Concurrency primitives shared by threads and processes.",
     )
     parser.add_argument("--version", action=_PrintVersion)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
