@@ -264,6 +264,26 @@ def objects_are_refused_and_can_be_made_again_later() -> None:
 
 
 @program
+def an_object_that_cannot_be_made_anew_stays_as_it_was() -> None:
+    made: list[Any] = [
+        treadle.Lock(label="old"),
+        treadle.RLock(label="old"),
+        treadle.Semaphore(3, label="old"),
+        treadle.BoundedSemaphore(3, label="old"),
+        treadle.Event(label="old"),
+        treadle.Queue(label="old"),
+    ]
+    kept = exhaust(made[0])
+    for thing in made:
+        assert refused(thing.__init__)
+        assert thing.label == "old" and thing.shared
+    made[5].put("still here")
+    assert made[5].get() == "still here"
+    assert all(thing.acquire(timeout=0) for thing in made[:4])
+    kept.clear()
+
+
+@program
 def a_higher_limit_lets_it_go_on() -> None:
     queue = treadle.Queue()
     count = fill(queue, 50_000)

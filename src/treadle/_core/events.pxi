@@ -22,13 +22,16 @@ cdef class Event:
     def __init__(self, *, shared=True, label=None):
         cdef bytes text = _label(label)
         cdef Mapping* mapping
-        drop_object(self.handle)
+        cdef Handle made
         if shared:
             mapping = _home()
-            if not make_event(mapping, _token_in(mapping), text, self.handle):
+            if not make_event(mapping, _token_in(mapping), text, made):
                 raise _arena_full("an event")
+            drop_object(self.handle)  # __init__ may be called again
+            self.handle = made
             self.body = <EventBody*>body_of(self.handle.block)
         else:
+            drop_object(self.handle)
             self.body = &self.own
             copy_label(self.own.label, sizeof(self.own.label), text)
 

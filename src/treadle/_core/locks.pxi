@@ -29,13 +29,16 @@ cdef class _LockState:
     cdef _place(self, bint reentrant, bint shared, label):
         cdef bytes text = _label(label)
         cdef Mapping* mapping
-        drop_object(self.handle)
+        cdef Handle made
         if shared:
             mapping = _home()
-            if not make_lock(mapping, _token_in(mapping), reentrant, text, self.handle):
+            if not make_lock(mapping, _token_in(mapping), reentrant, text, made):
                 raise _arena_full("a lock")
+            drop_object(self.handle)  # __init__ may be called again
+            self.handle = made
             self.body = <LockBody*>body_of(self.handle.block)
         else:
+            drop_object(self.handle)
             self.body = &self.own
             copy_label(self.own.label, sizeof(self.own.label), text)
 

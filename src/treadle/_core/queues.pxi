@@ -4,6 +4,7 @@ cdef enum:
     BATCH_BYTES = 65536  # frames copied at a time by get_many and put_many
 
 
+@cython.no_gc_clear  # what a finalizer may still call needs the leftovers
 cdef class Queue:
     """Queue(maxsize=0, *, maxbytes=0, label=None)\n--\n
     A first-in, first-out queue between threads and processes, which passes items by value.
@@ -34,14 +35,17 @@ cdef class Queue:
     def __init__(self, maxsize=0, *, maxbytes=0, label=None):
         cdef bytes text = _label(label)
         cdef Mapping* mapping
+        cdef Handle made
         maxsize = _whole(maxsize)
         maxbytes = _whole(maxbytes)
         if maxbytes < 0:
             raise ValueError(f"maxbytes must be 0 (no limit) or more, not {maxbytes}")
-        drop_object(self.handle)
         mapping = _home()
-        if not make_queue(mapping, _token_in(mapping), max(maxsize, 0), maxbytes, text, self.handle):
+        if not make_queue(mapping, _token_in(mapping), max(maxsize, 0), maxbytes, text, made):
             raise _arena_full("a queue")
+        drop_object(self.handle)  # __init__ may be called again
+        self.handle = made
+        self.leftovers.clear()
 
     def __dealloc__(self):
         drop_object(self.handle)
@@ -164,8 +168,8 @@ cdef class Queue:
         if the item cannot be rebuilt; then that item is gone.
 
         If the rebuilding is interrupted (by Ctrl-C) or finds no memory, the item is not lost: it is out of the queue, but
-        the next ``get`` or ``get_many`` of this object returns it (without memory a second time it is gone). An Exception that a signal's handler raises just then
-        cannot be told from one of the item's own.
+        the next ``get`` or ``get_many`` of this object returns it (without memory a second time it is gone). An Exception
+        that a signal's handler raises just then cannot be told from one of the item's own.
 
         >>> import treadle
         >>> treadle.Queue().get(timeout=0.01)

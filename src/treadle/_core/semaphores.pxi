@@ -27,22 +27,27 @@ cdef class _SemaphoreState:
             raise OverflowError(f"a semaphore has at most {SEMAPHORE_MAX} permits, not {value}")
         count = value
         cdef uint32_t bound = count if bounded else SEMAPHORE_MAX
-        drop_object(self.handle)
-        self.permits = NULL
+        cdef Handle made
         if not shared:  # nobody dies alone in one process
+            drop_object(self.handle)  # __init__ may be called again
+            self.permits = NULL
             self.body = &self.own
             semaphore_initialise(self.own, count, bound, text)
             return
         mapping = _home()
         if reclaim:
-            if not make_permits(mapping, _token_in(mapping), count, bound, text, self.handle):
+            if not make_permits(mapping, _token_in(mapping), count, bound, text, made):
                 raise _arena_full("a semaphore")
-            self.body = NULL
-            self.permits = <PermitsBody*>body_of(self.handle.block)
+        elif not make_semaphore(mapping, _token_in(mapping), count, bound, text, made):
+            raise _arena_full("a semaphore")
+        drop_object(self.handle)
+        self.handle = made
+        self.permits = NULL
+        self.body = NULL
+        if reclaim:
+            self.permits = <PermitsBody*>body_of(made.block)
         else:
-            if not make_semaphore(mapping, _token_in(mapping), count, bound, text, self.handle):
-                raise _arena_full("a semaphore")
-            self.body = <SemaphoreBody*>body_of(self.handle.block)
+            self.body = <SemaphoreBody*>body_of(made.block)
 
     cdef str _label(self):
         if self.permits == NULL:
