@@ -15,6 +15,7 @@ from pathlib import Path
 NATIVE = {
     "platform": set[str](),
     "word": {"platform"},
+    "local": {"word", "platform"},
     "arena": {"word", "platform"},
     "ring": {"arena", "word", "platform"},
 }

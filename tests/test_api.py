@@ -27,6 +27,7 @@ _ATTRIBUTE = "an attribute"
 _EXIT = "kind, error, trace"
 
 # Class or function -> its parameters ("" is the call of the class itself) and its members.
+_QUEUE = "maxsize=0, *, shared=True, maxbytes=0, label=None"
 _CONTRACT: dict[str, dict[str, str]] = {
     "Lock": {
         "": "*, shared=True, on_owner_death='raise', label=None",
@@ -111,7 +112,7 @@ _CONTRACT: dict[str, dict[str, str]] = {
         "statistics": "",
     },
     "Queue": {
-        "": "maxsize=0, *, maxbytes=0, label=None",
+        "": _QUEUE,
         "put": "item, block=True, timeout=None",
         "put_nowait": "item",
         "put_many": "items, timeout=None",
@@ -145,6 +146,8 @@ _CONTRACT: dict[str, dict[str, str]] = {
     "set_arena_limit": {"": "size"},
     "sweep": {"": ""},
 }
+_CONTRACT |= dict.fromkeys(("LifoQueue", "PriorityQueue"), _CONTRACT["Queue"])
+_CONTRACT["SimpleQueue"] = _CONTRACT["Queue"] | {"": "*, shared=True, label=None"}
 _CALLS = [
     (name, member, parameters)
     for name, members in _CONTRACT.items()
@@ -271,6 +274,8 @@ def _ready_for(name: str, member: str) -> Any:
 @_each_call
 def test_a_call_takes_every_parameter_by_name(name: str, member: str, parameters: str) -> None:
     named = {p.name: _SAMPLES[p.name] for p in _of_the_contract(parameters)}
+    if "maxbytes" in named:  # which is for shared queues
+        named["shared"] = True
     with _ready_for(name, member) as call:
         call(**named)
 

@@ -19,7 +19,17 @@ if sys.version_info < (3, 11):  # noqa: UP036  pip refuses it too, a copied fold
 if sys.platform != "linux":
     raise ImportError(f"treadle runs on Linux only; this is {sys.platform}")
 
-from treadle._core import Lease, Queue, arena_statistics, import_lazily, set_arena_limit, sweep
+from treadle._core import (
+    Lease,
+    LifoQueue,
+    PriorityQueue,
+    Queue,
+    SimpleQueue,
+    arena_statistics,
+    import_lazily,
+    set_arena_limit,
+    sweep,
+)
 from treadle._errors import (
     ArenaFullError,
     Empty,
@@ -72,16 +82,19 @@ __all__ = [
     "Holder",
     "ItemError",
     "Lease",
+    "LifoQueue",
     "Lock",
     "LockStatistics",
     "OwnerDiedError",
     "OwnerDiedWarning",
+    "PriorityQueue",
     "Queue",
     "QueueStatistics",
     "RLock",
     "Semaphore",
     "SemaphoreStatistics",
     "ShutDown",
+    "SimpleQueue",
     "TreadleError",
     "arena_statistics",
     "set_arena_limit",

@@ -139,6 +139,7 @@ class QueueStatistics:
     """
 
     label: str
+    shared: bool
     qsize: int
     maxsize: int
     bytes: int

@@ -12,6 +12,7 @@ from tests.crash.worker import Guarded
 
 _EMPTY = treadle.QueueStatistics(
     label="",
+    shared=True,
     qsize=0,
     maxsize=0,
     bytes=0,

@@ -196,9 +196,9 @@ def test_it_says_what_it_is() -> None:
     queue = treadle.Queue(3, maxbytes=1000, label="jobs")
     queue.put(1)
     assert (queue.maxsize, queue.maxbytes, queue.label) == (3, 1000, "jobs")
-    assert repr(queue) == "<treadle.Queue 'jobs' qsize=1/3>"
+    assert repr(queue) == "<treadle.Queue 'jobs', shared: qsize=1/3>"
     queue.shutdown()
-    assert repr(queue) == "<treadle.Queue 'jobs' qsize=1/3 shut down>"
+    assert repr(queue) == "<treadle.Queue 'jobs', shared: qsize=1/3 shut down>"
 
 
 def test_without_a_label_it_is_called_by_the_line_that_made_it() -> None:

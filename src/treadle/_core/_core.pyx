@@ -16,7 +16,11 @@ include "barriers.pxi"
 include "views.pxi"
 include "codec.pxi"
 include "items.pxi"
+include "stores.pxi"
+include "ring.pxi"
+include "local.pxi"
 include "queues.pxi"
 include "leases.pxi"
 
 _install()
+_show_rings_to_collector()

@@ -1,6 +1,5 @@
 # leases.pxi: an item out on lease.
 
-@cython.no_gc_clear  # __dealloc__ needs the queue
 @cython.final
 cdef class Lease:
     """An item out on lease, from ``Queue.lease()``; a context manager.
@@ -22,19 +21,11 @@ cdef class Lease:
     """
 
     cdef Queue _queue
-    cdef LeaseName name
-    cdef object _item
-    cdef int pid
-    cdef unsigned int _deliveries
-    cdef bint open
+    cdef _Claim claim
     cdef object __weakref__
 
     def __init__(self):
         raise TypeError("a Lease is made by Queue.lease()")
-
-    def __dealloc__(self):
-        if self.open and self.pid == os.getpid():
-            queue_nack(self._queue.handle, _token(self._queue.handle), self.name)
 
     @property
     def item(self):
@@ -46,7 +37,7 @@ cdef class Lease:
         >>> queue.lease().item
         'job'
         """
-        return self._item
+        return self.claim.item
 
     @property
     def deliveries(self):
@@ -58,7 +49,7 @@ cdef class Lease:
         >>> queue.lease().deliveries
         1
         """
-        return self._deliveries
+        return self.claim.deliveries
 
     def ack(self):
         """Says that the item is done with: it is gone, and counts as done for ``Queue.join``.
@@ -87,28 +78,29 @@ cdef class Lease:
         self._settle(False)
 
     cdef _settle(self, bint done):
-        cdef int result
-        if self.pid != os.getpid():
-            raise RuntimeError(f"this lease belongs to pid {self.pid}, which took it before a fork")
-        if not self.open:
+        if self.claim.pid != os.getpid():
+            raise RuntimeError(f"this lease belongs to pid {self.claim.pid}, which took it before a fork")
+        if not self.claim.open:
             raise RuntimeError("this lease has been settled already")
-        if done:
-            result = queue_ack(self._queue.handle, _token(self._queue.handle), self.name)
-        else:
-            result = queue_nack(self._queue.handle, _token(self._queue.handle), self.name)
-        self.open = False
-        if result != DONE:
+        if self.claim.settle(done) != DONE:
             raise RuntimeError("this lease is not held any more")
 
     def __enter__(self):
         return self
 
     def __exit__(self, kind, error, trace):
-        if self.open and self.pid == os.getpid():  # a fork's child leaves the block as well, and holds nothing
+        if self.claim.open and self.claim.pid == os.getpid():  # a fork's child leaves the block as well, and holds nothing
             self._settle(kind is None)
 
     __class_getitem__ = classmethod(type(list[int]))
 
     def __repr__(self):
-        state = "open" if self.open else "settled"
-        return f"<treadle.Lease of {self._queue!r}, delivery {self._deliveries}, {state}>"
+        state = "open" if self.claim.open else "settled"
+        return f"<treadle.Lease of {self._queue!r}, delivery {self.claim.deliveries}, {state}>"
+
+
+cdef Lease _lease(Queue queue, _Claim claim):
+    cdef Lease lease = Lease.__new__(Lease)
+    lease._queue = queue
+    lease.claim = claim
+    return lease

@@ -5,6 +5,8 @@ from libc.math cimport ceil
 from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy
+from cpython.object cimport Py_LT, PyObject, PyObject_RichCompareBool
+from cpython.ref cimport Py_DECREF, Py_INCREF
 
 cdef extern from "sync_ops.hpp" namespace "treadle::core" nogil:
     ctypedef uint64_t Token "treadle::word::Token"
@@ -13,6 +15,7 @@ cdef extern from "sync_ops.hpp" namespace "treadle::core" nogil:
         DONE "static_cast<int>(treadle::word::Result::done)"
         OWNER_DIED "static_cast<int>(treadle::word::Result::owner_died)"
         SHUT "static_cast<int>(treadle::word::Result::shut)"
+        NO_MEMORY "static_cast<int>(treadle::word::Result::no_memory)"
         TIMEOUT "treadle::core::kTimeout"
         INTERRUPTED "treadle::core::kInterrupted"
 
@@ -256,6 +259,51 @@ cdef extern from "queue_ops.hpp" namespace "treadle::core" nogil:
     uint32_t padded "treadle::ring::padded"(uint32_t)
 
 cdef extern from "Python.h":
+    ctypedef int (*Visit "visitproc")(PyObject*, void*) noexcept
+    ctypedef int (*Traverse "traverseproc")(PyObject*, Visit, void*) noexcept
+    ctypedef int (*Clear "inquiry")(PyObject*) noexcept
+    ctypedef struct CollectedType "PyTypeObject":
+        Traverse tp_traverse
+        Clear tp_clear
+
+cdef extern from "local_ops.hpp" namespace "treadle::core" nogil:
+    cppclass Wait "treadle::word::Wait":
+        pass
+    cppclass LocalGates "treadle::core::LocalQueue::Gates":
+        uint64_t count()
+        bint full()
+    cppclass LocalQueue:
+        LocalGates gates
+        void free_memory()
+    cppclass GuardedTurnstile:
+        void initialise(uint64_t max_items)
+        uint64_t count()
+        bint full()
+        void end_put(uint64_t count, uint32_t added, const Wait&)
+        void end_get(uint64_t count, uint32_t taken, const Wait&)
+        void end_return(uint64_t count)
+        void end_shut_down(uint64_t dropped)
+    void local_initialise(LocalQueue*, uint64_t, bint)
+    bint local_put_now(LocalQueue*, void*)
+    bint local_get_now(LocalQueue*, void**)
+    int local_put(LocalQueue*, void*, int64_t)
+    int local_get(LocalQueue*, void**, int64_t)
+    int local_return(LocalQueue*, void*)
+    int local_shut_down(LocalQueue*, bint, object)
+    int local_visit(LocalQueue*, Visit, void*)
+    int gates_done(LocalGates*, uint64_t)
+    int gates_done(GuardedTurnstile*, uint64_t)
+    int gates_join(LocalGates*, int64_t)
+    int gates_join(GuardedTurnstile*, int64_t)
+    void gates_figures(LocalGates*, QueueFigures*)
+    void gates_figures(GuardedTurnstile*, QueueFigures*)
+    int guarded_begin_put(GuardedTurnstile*, int64_t, Wait*)
+    int guarded_begin_get(GuardedTurnstile*, int64_t, Wait*)
+    void guarded_begin_return(GuardedTurnstile*)
+    void guarded_begin_shut_down(GuardedTurnstile*, bint)
+    bint guarded_is_mine(GuardedTurnstile*)
+
+cdef extern from "Python.h":
     int PyErr_WarnEx(object category, const char* message, Py_ssize_t stack_level) except -1
     object PyBytes_FromStringAndSize(const char*, Py_ssize_t)
     object PyByteArray_FromStringAndSize(const char*, Py_ssize_t)
@@ -279,4 +327,3 @@ cdef extern from "Python.h":
     Py_ssize_t PyTuple_GET_SIZE(object)
     object PyTuple_New(Py_ssize_t)
     void PyTuple_SET_ITEM(object, Py_ssize_t, object)
-    void Py_INCREF(object)

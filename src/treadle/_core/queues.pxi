@@ -1,22 +1,20 @@
-# queues.pxi: Queue.
+# queues.pxi: the public queues: the face of a store (stores.pxi).
+#
+# The classes repeat each other's shortest methods on purpose: CPython specialises a call only where the method belongs to
+# the exact class.
 
-cdef enum:
-    BATCH_BYTES = 65536  # frames copied at a time by get_many and put_many
-
-
-@cython.no_gc_clear  # what a finalizer may still call needs the leftovers
 cdef class Queue:
-    """Queue(maxsize=0, *, maxbytes=0, label=None)\n--\n
-    A first-in, first-out queue between threads and processes, which passes items by value.
+    """Queue(maxsize=0, *, shared=True, maxbytes=0, label=None)\n--\n
+    A first-in, first-out queue between threads and processes.
 
-    A put happens entirely or not at all, whoever is killed. An item that was got by ``get`` is gone; one held by
-    ``lease`` comes back if its holder dies.
+    A shared one passes items by value. A put happens entirely or not at all, whoever is killed. An item that was got by
+    ``get`` is gone; one held by ``lease`` comes back if its holder dies. Numbers, str, bytes, None and tuples of them are
+    written natively, everything else is pickled, by the caller of ``put``, to whom the errors of it belong.
 
-    maxsize: how many items wait at most; 0 is no limit. maxbytes: how many bytes they may occupy; 0 is no limit (an
-    item larger than that passes alone). label: what reports call it; by default the module and line that made it.
+    A private one (``shared=False``) passes references, of any objects, between the threads of one process.
 
-    Numbers, str, bytes, None and tuples of them are written natively, everything else is pickled, by the caller of
-    ``put``, to whom the errors of it belong.
+    maxsize: how many items wait at most; 0 is no limit. maxbytes: how many bytes they may occupy, if shared; 0 is no limit
+    (an item larger than that passes alone). label: what reports call it; by default the module and line that made it.
 
     >>> import treadle
     >>> queue = treadle.Queue()
@@ -25,33 +23,31 @@ cdef class Queue:
     ('square', 7)
     """
 
-    cdef Handle handle
-    cdef _Leftovers leftovers
+    cdef _Store store
     cdef object __weakref__
 
-    def __cinit__(self, *args, **kwargs):
-        self.leftovers = _Leftovers.__new__(_Leftovers)
+    def __init__(self, maxsize=0, *, shared=True, maxbytes=0, label=None):
+        self._make(maxsize, shared, maxbytes, label)
 
-    def __init__(self, maxsize=0, *, maxbytes=0, label=None):
+    cdef int _make(self, maxsize, bint shared, maxbytes, label) except -1:
         cdef bytes text = _label(label)
-        cdef Mapping* mapping
-        cdef Handle made
-        maxsize = _whole(maxsize)
+        maxsize = max(_whole(maxsize), 0)
         maxbytes = _whole(maxbytes)
         if maxbytes < 0:
             raise ValueError(f"maxbytes must be 0 (no limit) or more, not {maxbytes}")
-        mapping = _home()
-        if not make_queue(mapping, _token_in(mapping), max(maxsize, 0), maxbytes, text, made):
-            raise _arena_full("a queue")
-        drop_object(self.handle)  # __init__ may be called again
-        self.handle = made
-        self.leftovers.clear()
+        if maxbytes != 0 and not shared:
+            raise ValueError("a private queue holds references, which have no size: it has no maxbytes")
+        self.store = self._new_store(maxsize, shared, maxbytes, text)
+        return 0
 
-    def __dealloc__(self):
-        drop_object(self.handle)
+    cdef _Store _new_store(self, uint64_t maxsize, bint shared, uint64_t maxbytes, bytes label):
+        return _ring_store(maxsize, maxbytes, label) if shared else _local_store(maxsize, False, label)
+
+    cdef _Store _attached_store(self, bytes ticket):
+        return _attached_ring_store(ticket)
 
     cdef inline int _made(self) except -1:
-        if self.handle.mapping == NULL:
+        if self.store is None:
             raise RuntimeError("Queue.__init__() was not called")
         return 0
 
@@ -68,17 +64,7 @@ cdef class Queue:
         >>> treadle.Queue().put({"any": "value"})
         """
         self._made()
-        cdef char frame[LARGEST_FRAME_BYTES]
-        cdef char* start = frame
-        cdef list holds = None
-        cdef Writer writer = Writer(start + FRAME_HEADER, 0, LARGEST_FRAME)
-        # The common case, without a list made: see _encode_frame for the rest.
-        if _encode(item, &writer, 0) == NATIVE:
-            write_frame_header(self.handle.mapping, writer.size, 0, frame)
-        else:
-            holds = []
-            _encode_frame(self.handle.mapping, item, frame, holds)
-        self._put_frames(frame, 1, _queue_timeout(block, timeout))
+        self.store.put(item, FOREVER if block is True and timeout is None else _queue_timeout(block, timeout))
 
     def put_nowait(self, item):
         """Puts an item if there is room: ``put(item, block=False)``.
@@ -107,55 +93,7 @@ cdef class Queue:
         3
         """
         self._made()
-        cdef char frame[LARGEST_FRAME_BYTES]
-        cdef char* frames = NULL
-        cdef uint64_t size = 0, room = 0
-        cdef uint32_t bytes, count = 0
-        cdef char* larger
-        cdef list holds = []
-        try:
-            for item in items:
-                bytes = _encode_frame(self.handle.mapping, item, frame, holds)
-                if size + bytes > room:
-                    room = max(2 * room, BATCH_BYTES)
-                    larger = <char*>realloc(frames, room)
-                    if larger == NULL:
-                        raise MemoryError
-                    frames = larger
-                memcpy(frames + size, frame, bytes)
-                size += bytes
-                count += 1
-            if count != 0:
-                self._put_frames(frames, count, _optional_timeout(timeout))
-        finally:
-            free(frames)
-
-    cdef _put_frames(self, const char* frames, uint32_t count, int64_t timeout):
-        cdef Token token = _token(self.handle)
-        cdef Taken accepted
-        cdef int result
-        cdef double deadline = 0
-        if timeout != FOREVER and timeout != 0 and count > 1:
-            deadline = time.monotonic() + timeout / 1e9
-        while True:
-            result = queue_put(self.handle, token, frames, count, timeout, &accepted)
-            if result != DONE:
-                self._put_failed(result)
-            count -= accepted.items
-            if count == 0:
-                return
-            frames += accepted.bytes
-            if deadline != 0:
-                timeout = _nanoseconds(max(deadline - time.monotonic(), 0.0))
-
-    cdef _put_failed(self, int result):
-        if result == TIMEOUT:
-            raise Full
-        if result == SHUT:
-            raise ShutDown
-        if result == INTERRUPTED:
-            _interrupted()
-        raise _arena_full("another item")
+        self.store.put_many(items, _optional_timeout(timeout))
 
     # ---- Getting
 
@@ -178,29 +116,7 @@ cdef class Queue:
         _queue.Empty
         """
         self._made()
-        cdef char frame[LARGEST_FRAME_BYTES]
-        cdef Taken got
-        cdef int64_t ns = _queue_timeout(block, timeout)
-        cdef _MessageMemory memory
-        cdef _Kept kept
-        cdef int result
-        if self.leftovers.items is not None:
-            kept = self.leftovers.pop()
-            if kept is not None:
-                return self.leftovers.value_of(self.handle, kept, copy)
-        result = queue_get(self.handle, _token(self.handle), 1, frame, LARGEST_FRAME_BYTES, ns, &got)
-        if result != DONE:
-            self._get_failed(result)
-        memory = _memory_of_frame(self.handle.mapping, frame, got.slot)
-        try:
-            return _rebuild_frame(self.handle, frame, memory, copy)
-        except ItemError:
-            raise
-        except BaseException as error:  # an interrupt, or no memory: the item is as good as it was
-            kept = _kept_frame(frame, memory)
-            kept.starved = isinstance(error, MemoryError)
-            self.leftovers.add([kept])
-            raise
+        return self.store.get(FOREVER if block is True and timeout is None else _queue_timeout(block, timeout), copy)
 
     def get_nowait(self):
         """Takes an item if there is one: ``get(block=False)``.
@@ -226,74 +142,11 @@ cdef class Queue:
         ['a', 'b', 'c']
         """
         self._made()
-        cdef Token token = _token(self.handle)
         cdef int64_t ns = _optional_timeout(timeout)
-        cdef Taken got
-        cdef int result
-        cdef uint32_t wanted
-        cdef char* frames
-        cdef list items
         max_items = _whole(max_items)
         if max_items < 1:
             raise ValueError(f"max_items must be one or more, not {max_items}")
-        wanted = min(max_items, 1 << 20)
-        items = self.leftovers.next_values(self.handle, wanted)
-        if items:
-            return items
-        frames = <char*>malloc(BATCH_BYTES)
-        if frames == NULL:
-            raise MemoryError
-        try:
-            while wanted != 0:
-                result = queue_get(self.handle, token, wanted, frames, BATCH_BYTES, ns, &got)
-                if result != DONE:
-                    if items:
-                        break
-                    self._get_failed(result)
-                wanted -= got.items
-                ns = 0
-                if not self._rebuild_many(frames, got, items):
-                    break
-        finally:
-            free(frames)
-        return items
-
-    cdef bint _rebuild_many(self, const char* at, const Taken& got, list items) except -1:
-        """Appends the values of frames that were taken to `items`; false: one of them ends the batch.
-
-        Whatever cannot be returned is kept: with an error the frames behind it, with an interrupt all.
-        """
-        cdef uint32_t left = got.items
-        cdef _MessageMemory memory = _memory_of_frame(self.handle.mapping, at, got.slot)
-        cdef bint interrupted = True
-        try:
-            while left != 0:
-                items.append(_rebuild_frame(self.handle, at, memory, True))
-                left -= 1
-                at += FRAME_HEADER + padded(frame_at(at).size)
-            interrupted = False
-        except ItemError as error:
-            interrupted = False
-            rest = [_kept_error(error)] if items else []
-            left -= 1
-            at += FRAME_HEADER + padded(frame_at(at).size)
-            self.leftovers.add(rest + _kept_frames(at, left, memory))
-            if not items:
-                raise
-            return False
-        finally:
-            if interrupted:
-                self.leftovers.add([_kept_value(item) for item in items] + _kept_frames(at, left, memory))
-        return True
-
-    cdef _get_failed(self, int result):
-        if result == TIMEOUT:
-            raise Empty
-        if result == SHUT:
-            raise ShutDown
-        if result == INTERRUPTED:
-            _interrupted()
-        raise _arena_full("a reference to an item")
+        return self.store.get_many(min(max_items, 1 << 20), ns)
 
     def __iter__(self):
         """Yields items as they come, until the queue is shut down and empty.
@@ -336,28 +189,7 @@ cdef class Queue:
         True
         """
         self._made()
-        cdef char frame[LARGEST_FRAME_BYTES]
-        cdef Taken got
-        cdef Lease lease = Lease.__new__(Lease)
-        cdef int result = queue_lease(
-            self.handle, _token(self.handle), frame, _optional_timeout(timeout), &lease.name, &got
-        )
-        if result != DONE:
-            self._get_failed(result)
-        lease._queue = self
-        lease.pid = os.getpid()
-        lease.open = True
-        lease._deliveries = frame_at(frame).deliveries + 1
-        try:
-            memory = _memory_of_frame(self.handle.mapping, frame, got.slot)
-            lease._item = _rebuild_frame(self.handle, frame, memory, True)
-        except ItemError:
-            lease._settle(True)  # it would fail with everybody else, too
-            raise
-        except BaseException:
-            lease._settle(False)
-            raise
-        return lease
+        return _lease(self, self.store.claim(_optional_timeout(timeout)))
 
     # ---- Tasks
 
@@ -373,7 +205,7 @@ cdef class Queue:
         ValueError: task_done() called too many times
         """
         self._made()
-        if queue_done(self.handle, _token(self.handle), 1) != DONE:
+        if self.store.done() != DONE:
             raise ValueError("task_done() called too many times")
 
     def join(self, timeout=None):
@@ -388,7 +220,7 @@ cdef class Queue:
         False
         """
         self._made()
-        cdef int result = queue_join(self.handle, _token(self.handle), _optional_timeout(timeout))
+        cdef int result = self.store.join(_optional_timeout(timeout))
         if result == INTERRUPTED:
             _interrupted()
         return result == DONE
@@ -408,18 +240,7 @@ cdef class Queue:
         'no more'
         """
         self._made()
-        cdef char frame[LARGEST_FRAME_BYTES]
-        cdef Taken got
-        cdef int result
-        queue_shut_down(self.handle, immediate)
-        if immediate:
-            self.leftovers.clear()
-        while immediate:
-            result = queue_discard(self.handle, _token(self.handle), frame, &got)
-            if result != DONE:
-                return
-            if got.slot != NO_SLOT:
-                drop_slot(self.handle.mapping, got.slot)
+        self.store.shut_down(immediate)
 
     # ---- Looking
 
@@ -431,7 +252,7 @@ cdef class Queue:
         0
         """
         self._made()
-        return queue_size(self.handle)
+        return self.store.size()
 
     def empty(self):
         """Returns whether no item waits, at this instant; false right after a put.
@@ -441,7 +262,7 @@ cdef class Queue:
         True
         """
         self._made()
-        return queue_size(self.handle) == 0
+        return self.store.size() == 0
 
     def full(self):
         """Returns whether the queue has no room, at this instant.
@@ -451,7 +272,7 @@ cdef class Queue:
         False
         """
         self._made()
-        return queue_full(self.handle)
+        return self.store.full()
 
     @property
     def maxsize(self):
@@ -463,7 +284,7 @@ cdef class Queue:
         """
         self._made()
         cdef QueueFigures figures
-        queue_figures(self.handle, figures)
+        self.store.figures(&figures)
         return figures.max_items
 
     @property
@@ -476,7 +297,7 @@ cdef class Queue:
         """
         self._made()
         cdef QueueFigures figures
-        queue_figures(self.handle, figures)
+        self.store.figures(&figures)
         return figures.max_bytes
 
     @property
@@ -489,7 +310,7 @@ cdef class Queue:
         """
         self._made()
         cdef QueueFigures figures
-        queue_figures(self.handle, figures)
+        self.store.figures(&figures)
         return bool(figures.shut)
 
     @property
@@ -501,10 +322,7 @@ cdef class Queue:
         'jobs'
         """
         self._made()
-        return self._label()
-
-    cdef str _label(self):
-        return _text(queue_label(self.handle))
+        return self.store.label()
 
     @property
     def shared(self):
@@ -514,7 +332,8 @@ cdef class Queue:
         >>> treadle.Queue().shared
         True
         """
-        return True
+        self._made()
+        return self.store.handle.mapping != NULL
 
     def statistics(self):
         """Returns a ``QueueStatistics``.
@@ -525,9 +344,10 @@ cdef class Queue:
         """
         self._made()
         cdef QueueFigures figures
-        queue_figures(self.handle, figures)
+        self.store.figures(&figures)
         return _records().QueueStatistics(
-            label=self._label(),
+            label=self.store.label(),
+            shared=self.store.handle.mapping != NULL,
             qsize=figures.size,
             maxsize=figures.max_items,
             bytes=figures.bytes,
@@ -537,33 +357,38 @@ cdef class Queue:
             unfinished=figures.unfinished,
             leased=figures.leased,
             redelivered=figures.redelivered,
-            waiting=count_waiting(self.handle),
+            waiting=count_waiting(self.store.handle),
             is_shutdown=bool(figures.shut),
         )
 
     def __repr__(self):
         self._made()
         cdef QueueFigures figures
-        queue_figures(self.handle, figures)
+        self.store.figures(&figures)
         of = f"/{figures.max_items}" if figures.max_items else ""
-        return f"<treadle.Queue {self._label()!r} qsize={figures.size}{of}{' shut down' if figures.shut else ''}>"
+        storage = "shared" if self.store.handle.mapping != NULL else "private"
+        state = " shut down" if figures.shut else ""
+        return f"<treadle.{self._kind()} {self.store.label()!r}, {storage}: qsize={figures.size}{of}{state}>"
+
+    cdef str _kind(self):
+        return "Queue"
 
     def __reduce__(self):
         self._made()
-        return _reduced(self, _rebuild_queue, (_ticket_of(self.handle, self),))
+        if self.store.handle.mapping == NULL:
+            raise TypeError(f"cannot pickle a private treadle.{self._kind()}; make it with shared=True")
+        return _reduced(self, _rebuild_queue, (_ticket_of(self.store.handle, self.store),))
 
     __class_getitem__ = classmethod(type(list[int]))  # types.GenericAlias
 
 
 def _rebuild_queue(of, ticket):
     cdef Queue queue = of.__new__(of)
-    _attach(ticket, "queue", KIND_QUEUE, &queue.handle)
+    queue.store = queue._attached_store(ticket)
     return queue
 
 
 cdef int64_t _queue_timeout(block, timeout) except? -2:
-    if block is True and timeout is None:
-        return FOREVER
     if not block:
         return 0
     if timeout is None:
@@ -571,3 +396,136 @@ cdef int64_t _queue_timeout(block, timeout) except? -2:
     if timeout < 0:
         raise ValueError("'timeout' must be a non-negative number")
     return _nanoseconds(timeout)
+
+
+cdef class LifoQueue(Queue):
+    """LifoQueue(maxsize=0, *, shared=True, maxbytes=0, label=None)\n--\n
+    A stack: a ``Queue`` that gives out first what was put last.
+
+    >>> import treadle
+    >>> stack = treadle.LifoQueue(shared=False)
+    >>> stack.put_many("abc")
+    >>> stack.get()
+    'c'
+    """
+
+    def __init__(self, maxsize=0, *, shared=True, maxbytes=0, label=None):
+        self._make(maxsize, shared, maxbytes, label)
+
+    cdef _Store _new_store(self, uint64_t maxsize, bint shared, uint64_t maxbytes, bytes label):
+        if shared:
+            raise NotImplementedError("a shared LifoQueue")
+        return _local_store(maxsize, True, label)
+
+    cdef str _kind(self):
+        return "LifoQueue"
+
+    def put(self, item, block=True, timeout=None):
+        """Puts an item: as ``Queue.put``.
+
+        >>> import treadle
+        >>> treadle.LifoQueue(shared=False).put(1)
+        """
+        self._made()
+        self.store.put(item, FOREVER if block is True and timeout is None else _queue_timeout(block, timeout))
+
+    def get(self, block=True, timeout=None, *, copy=True):
+        """Takes the item that was put last: as ``Queue.get``.
+
+        >>> import treadle
+        >>> stack = treadle.LifoQueue(shared=False)
+        >>> stack.put(1)
+        >>> stack.get()
+        1
+        """
+        self._made()
+        return self.store.get(FOREVER if block is True and timeout is None else _queue_timeout(block, timeout), copy)
+
+
+cdef class PriorityQueue(Queue):
+    """PriorityQueue(maxsize=0, *, shared=True, maxbytes=0, label=None)\n--\n
+    A ``Queue`` that gives out the least item first.
+
+    A private one compares the items as Python does (``<``). A comparison that raises leaves the queue as it was; it must
+    not use the queue itself (RuntimeError).
+
+    >>> import treadle
+    >>> queue = treadle.PriorityQueue(shared=False)
+    >>> queue.put_many([3, 1, 2])
+    >>> queue.get()
+    1
+    """
+
+    def __init__(self, maxsize=0, *, shared=True, maxbytes=0, label=None):
+        self._make(maxsize, shared, maxbytes, label)
+
+    cdef _Store _new_store(self, uint64_t maxsize, bint shared, uint64_t maxbytes, bytes label):
+        if shared:
+            raise NotImplementedError("a shared PriorityQueue")
+        return _heap_store(maxsize, label)
+
+    cdef str _kind(self):
+        return "PriorityQueue"
+
+    def put(self, item, block=True, timeout=None):
+        """Puts an item: as ``Queue.put``.
+
+        >>> import treadle
+        >>> treadle.PriorityQueue(shared=False).put(1)
+        """
+        self._made()
+        self.store.put(item, FOREVER if block is True and timeout is None else _queue_timeout(block, timeout))
+
+    def get(self, block=True, timeout=None, *, copy=True):
+        """Takes the least item: as ``Queue.get``.
+
+        >>> import treadle
+        >>> queue = treadle.PriorityQueue(shared=False)
+        >>> queue.put(1)
+        >>> queue.get()
+        1
+        """
+        self._made()
+        return self.store.get(FOREVER if block is True and timeout is None else _queue_timeout(block, timeout), copy)
+
+
+cdef class SimpleQueue(Queue):
+    """SimpleQueue(*, shared=True, label=None)\n--\n
+    A ``Queue`` without a bound.
+
+    A private one may be put into from anywhere, as ``queue.SimpleQueue``: also from a finalizer, or a handler of signals,
+    that runs in the midst of another call of it.
+
+    >>> import treadle
+    >>> queue = treadle.SimpleQueue(shared=False)
+    >>> queue.put([1, 2])
+    >>> queue.get()
+    [1, 2]
+    """
+
+    def __init__(self, *, shared=True, label=None):
+        self._make(0, shared, 0, label)
+
+    cdef str _kind(self):
+        return "SimpleQueue"
+
+    def put(self, item, block=True, timeout=None):
+        """Puts an item; never waits. block and timeout: for the sake of ``Queue.put``.
+
+        >>> import treadle
+        >>> treadle.SimpleQueue(shared=False).put(1)
+        """
+        self._made()
+        self.store.put(item, FOREVER)
+
+    def get(self, block=True, timeout=None, *, copy=True):
+        """Takes an item: as ``Queue.get``.
+
+        >>> import treadle
+        >>> queue = treadle.SimpleQueue(shared=False)
+        >>> queue.put(1)
+        >>> queue.get()
+        1
+        """
+        self._made()
+        return self.store.get(FOREVER if block is True and timeout is None else _queue_timeout(block, timeout), copy)

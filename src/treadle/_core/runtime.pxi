@@ -6,6 +6,7 @@ import threading
 import time
 from _collections import deque
 from _operator import index as _whole
+from _weakref import ref as _weak_reference
 
 from treadle._errors import (
     ArenaFullError,

@@ -1,0 +1,181 @@
+// local/turnstile.hpp: who may put into and take out of a queue of one process, and who must wait: all of a queue but its
+// items.
+//
+// Promise: thread-safe; linearizable inside its section; truthful counts; not fair (a running thread may pass one that is
+// being woken). Of one process: nobody dies alone in it, but in the child of a fork the section's owner may not exist.
+// Every field is sound at every instant, so such a section is simply taken over.
+//
+// `Section` says what excludes others between attempt_begin_... and end_...: the interpreter's lock, which every caller
+// holds (Unguarded: then this costs nothing), or an owner word (word::Mutex), for free-threaded builds and for items whose
+// order is a matter of Python code.
+//
+//   gate word   31..1 count of wakes | 0 WAITERS: somebody may be asleep there
+//
+// Three gates: getters (for an item), putters (for room), joiners (for the end of all work). A gate's WAITERS is set
+// inside the section by whoever finds nothing there; who brings something clears it and wakes as many as it brought. Who
+// has slept announces the others again once it is served, and wakes one of them if there is more.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "../word/attempt.hpp"
+
+namespace treadle::local {
+
+using word::Result;
+using word::Wait;
+
+// For callers that exclude each other already.
+struct Unguarded {
+    template <class Who>
+    Result attempt_enter(Who&, Wait&) noexcept {
+        return Result::done;
+    }
+    void release() noexcept {}
+    bool held() const noexcept { return false; }
+    word::Token owner() const noexcept { return word::kNobody; }
+};
+
+enum class Mode : std::uint32_t { open = 0, shut = 1, shut_now = 2 };
+
+template <class World, class Section>
+class Turnstile {
+public:
+    template <class T>
+    using Atom = typename World::template Atom<T>;
+
+    void initialise(std::uint64_t max_items) noexcept { max_items_ = max_items; }
+
+    std::uint64_t max_items() const noexcept { return max_items_; }
+    std::uint64_t count() const noexcept { return count_.load(std::memory_order_acquire); }
+    std::uint64_t puts() const noexcept { return puts_.load(std::memory_order_relaxed); }
+    std::uint64_t unfinished() const noexcept { return unfinished_.load(std::memory_order_acquire); }
+    Mode mode() const noexcept { return static_cast<Mode>(mode_.load(std::memory_order_acquire)); }
+    bool full() const noexcept { return max_items_ != 0 && count() >= max_items_; }
+    bool entered_by(word::Token token) const noexcept { return section_.held() && section_.owner() == token; }
+
+    // May an attempt succeed? For those who spin without being allowed to attempt.
+    bool puttable() const noexcept { return !full() || mode() != Mode::open; }
+    bool gettable() const noexcept { return count() != 0 || mode() != Mode::open; }
+    bool joinable() const noexcept { return unfinished() == 0; }
+
+    // done: the caller is inside the section, and there is room; then end_put. blocked, full or shut.
+    template <class Who>
+    Result attempt_begin_put(Who& who, Wait& wait) noexcept {
+        if (section_.attempt_enter(who, wait) == Result::blocked) return Result::blocked;
+        if (mode() != Mode::open) return leave(Result::shut);
+        if (full()) return wait_at(putters_, wait, Result::full);
+        return Result::done;
+    }
+    // `count` items are in the queue now; `added` of them new. With none added, nothing happened.
+    void end_put(std::uint64_t count, std::uint32_t added, const Wait& wait) noexcept {
+        count_.store(count, std::memory_order_release);
+        puts_.store(puts_.load(std::memory_order_relaxed) + added, std::memory_order_relaxed);
+        unfinished_.store(unfinished_.load(std::memory_order_relaxed) + added, std::memory_order_release);
+        const bool others = pass_on(putters_, wait, !full());
+        const bool wanted = added != 0 && rouse(getters_);
+        section_.release();
+        if (wanted) World::wake(&getters_, static_cast<int>(added));
+        if (others) World::wake(&putters_, 1);
+    }
+
+    // done: inside the section, and there is an item; then end_get. blocked, empty or shut.
+    template <class Who>
+    Result attempt_begin_get(Who& who, Wait& wait) noexcept {
+        if (section_.attempt_enter(who, wait) == Result::blocked) return Result::blocked;
+        if (mode() == Mode::shut_now) return leave(Result::shut);
+        if (count() == 0) return mode() == Mode::shut ? leave(Result::shut) : wait_at(getters_, wait, Result::empty);
+        return Result::done;
+    }
+    void end_get(std::uint64_t count, std::uint32_t taken, const Wait& wait) noexcept {
+        count_.store(count, std::memory_order_release);
+        const bool others = pass_on(getters_, wait, count != 0);
+        const bool wanted = taken != 0 && rouse(putters_);
+        section_.release();
+        if (wanted) World::wake(&putters_, static_cast<int>(taken));
+        if (others) World::wake(&getters_, 1);
+    }
+    // In place of end_get: what was taken before comes back, to be taken again.
+    template <class Who>
+    Result attempt_begin_return(Who& who, Wait& wait) noexcept {
+        return section_.attempt_enter(who, wait) == Result::blocked ? Result::blocked : Result::done;
+    }
+    void end_return(std::uint64_t count) noexcept {
+        count_.store(count, std::memory_order_release);
+        const bool wanted = rouse(getters_);
+        section_.release();
+        if (wanted) World::wake(&getters_, 1);
+    }
+
+    // `count` items are done with. blocked, or overflow: more than were put.
+    template <class Who>
+    Result attempt_done(Who& who, std::uint64_t count, Wait& wait) noexcept {
+        if (section_.attempt_enter(who, wait) == Result::blocked) return Result::blocked;
+        const std::uint64_t left = unfinished_.load(std::memory_order_relaxed);
+        if (count > left) return leave(Result::overflow);
+        unfinished_.store(left - count, std::memory_order_release);
+        const bool finished = left == count && rouse(joiners_);
+        section_.release();
+        if (finished) World::wake(&joiners_, word::kWakeAll);
+        return Result::done;
+    }
+
+    template <class Who>
+    Result attempt_join(Who& who, Wait& wait) noexcept {
+        if (section_.attempt_enter(who, wait) == Result::blocked) return Result::blocked;
+        return joinable() ? leave(Result::done) : wait_at(joiners_, wait, Result::empty);
+    }
+
+    // Inside the section afterwards, for whoever throws the items away; then end_shut_down. It never becomes milder.
+    template <class Who>
+    Result attempt_begin_shut_down(Who& who, Mode to, Wait& wait) noexcept {
+        if (section_.attempt_enter(who, wait) == Result::blocked) return Result::blocked;
+        if (mode() < to) mode_.store(static_cast<std::uint32_t>(to), std::memory_order_release);
+        return Result::done;
+    }
+    // `dropped` items were thrown away, and count as done.
+    void end_shut_down(std::uint64_t dropped) noexcept {
+        count_.store(count_.load(std::memory_order_relaxed) - dropped, std::memory_order_release);
+        const std::uint64_t left = unfinished_.load(std::memory_order_relaxed);
+        unfinished_.store(left - (dropped < left ? dropped : left), std::memory_order_release);
+        for (auto* gate : {&getters_, &putters_, &joiners_}) rouse(*gate);
+        section_.release();
+        for (auto* gate : {&getters_, &putters_, &joiners_}) World::wake(gate, word::kWakeAll);
+    }
+
+private:
+    static constexpr std::uint32_t kWaiters = 1;
+    using Gate = Atom<std::uint32_t>;
+
+    Result leave(Result result) noexcept {
+        section_.release();
+        return result;
+    }
+    Result wait_at(Gate& gate, Wait& wait, Result why) noexcept {
+        std::uint32_t now = gate.load(std::memory_order_relaxed);
+        if (wait.announce && (now & kWaiters) == 0) gate.store(now |= kWaiters, std::memory_order_relaxed);
+        section_.release();
+        return wait.at_gate(&gate, now, why);
+    }
+    // Who sleeps at the gate must be woken? The word changes, so that who is about to sleep there does not.
+    bool rouse(Gate& gate) noexcept {
+        const std::uint32_t now = gate.load(std::memory_order_relaxed);
+        if ((now & kWaiters) == 0) return false;
+        gate.store((now + 2) & ~kWaiters, std::memory_order_relaxed);
+        return true;
+    }
+    bool pass_on(Gate& gate, const Wait& wait, bool more) noexcept {
+        if (!wait.slept_at_gate) return false;
+        gate.store(gate.load(std::memory_order_relaxed) | kWaiters, std::memory_order_relaxed);
+        return more;
+    }
+
+    [[no_unique_address]] Section section_;
+    Atom<std::uint32_t> mode_;
+    Gate getters_, putters_, joiners_;
+    std::uint64_t max_items_;  // 0: unbounded
+    Atom<std::uint64_t> count_, puts_, unfinished_;
+};
+
+}  // namespace treadle::local

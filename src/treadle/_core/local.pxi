@@ -1,0 +1,427 @@
+# local.pxi: the stores of private queues: references to objects of one process, never pickled, never copied.
+#
+# A private queue's section is the interpreter's lock (local_ops.hpp), except where Python code runs inside it: comparing
+# the items of a priority queue, and the hooks of a subclass.
+
+cdef class _Returned:
+    """An item that was given back, in a queue's ring: how often it had been handed out goes with it."""
+
+    cdef object item
+    cdef unsigned int deliveries
+
+
+cdef class _PrivateStore(_Store):
+    """What the private stores share: a label, and leases that are kept in the lease itself."""
+
+    cdef bytes text
+    cdef uint64_t leased, redelivered
+
+    cdef str label(self):
+        return _text(self.text)
+
+    cdef int give_back(self, object item) except -1:
+        """Puts back an item that was taken: the next to be taken, or where its order puts it."""
+        raise NotImplementedError
+
+    cdef _Claim claim(self, int64_t ns):
+        cdef _PrivateClaim claim = _PrivateClaim.__new__(_PrivateClaim)
+        claim.store = self
+        claim.pid = os.getpid()
+        item = self.get_as_is(ns)
+        if type(item) is _Returned:
+            claim.item = (<_Returned>item).item
+            claim.deliveries = (<_Returned>item).deliveries + 1
+        else:
+            claim.item = item
+            claim.deliveries = 1
+        claim.open = True
+        self.leased += 1
+        return claim
+
+    cdef object get_as_is(self, int64_t ns):
+        raise NotImplementedError
+
+    cdef object get(self, int64_t ns, bint copy):
+        item = self.get_as_is(ns)
+        return (<_Returned>item).item if type(item) is _Returned else item
+
+    cdef int put_many(self, object items, int64_t ns) except -1:
+        cdef double deadline = 0
+        items = list(items)
+        if ns != FOREVER and ns != 0:
+            deadline = time.monotonic() + ns / 1e9
+        for item in items:
+            self.put(item, ns)
+            if deadline != 0:
+                ns = _nanoseconds(max(deadline - time.monotonic(), 0.0))
+        return 0
+
+    cdef list get_many(self, uint32_t wanted, int64_t ns):
+        items = [self.get(ns, False)]
+        try:
+            while <uint32_t>len(items) < wanted and self.size() != 0:
+                items.append(self.get(0, False))
+        except (Empty, ShutDown):  # another thread was faster
+            pass
+        except BaseException:  # a comparison failed, or a hook: what was taken goes back
+            for item in reversed(items):
+                self.give_back(item)
+            raise
+        return items
+
+
+@cython.no_gc_clear
+@cython.final
+cdef class _PrivateClaim(_Claim):
+    cdef _PrivateStore store
+
+    def __dealloc__(self):
+        if self.open and self.pid == os.getpid():
+            self._give_back()
+
+    cdef int _give_back(self) except -1:
+        cdef _Returned returned = _Returned.__new__(_Returned)
+        returned.item = self.item
+        returned.deliveries = self.deliveries
+        self.store.leased -= 1
+        self.store.redelivered += 1
+        return self.store.give_back(returned)
+
+    cdef int settle(self, bint done) except -2:
+        self.open = False
+        if done:
+            self.store.leased -= 1
+            self.store.done()  # too many task_done() may have been called for it already
+        else:
+            self._give_back()
+        return DONE
+
+
+# ---- First in, first out, and last in, first out
+
+@cython.no_gc_clear  # a finalizer may still call what needs the ring
+@cython.final
+cdef class _LocalStore(_PrivateStore):
+    cdef LocalQueue queue
+    cdef object unused  # makes the type one that the cycle collector knows
+
+    def __dealloc__(self):
+        cdef PyObject* item
+        while local_get_now(&self.queue, <void**>&item):
+            Py_DECREF(<object>item)
+        self.queue.free_memory()
+
+    cdef int put(self, object item, int64_t ns) except -1:
+        cdef int result
+        Py_INCREF(item)
+        if local_put_now(&self.queue, <void*>item):
+            return 0
+        result = local_put(&self.queue, <void*>item, ns)
+        if result == DONE:
+            return 0
+        Py_DECREF(item)
+        if result == NO_MEMORY:
+            raise MemoryError
+        return _refuse(result, "")
+
+    cdef object get_as_is(self, int64_t ns):
+        cdef PyObject* item
+        cdef int result
+        if not local_get_now(&self.queue, <void**>&item):
+            result = local_get(&self.queue, <void**>&item, ns)
+            if result != DONE:
+                _withhold(result, "")
+        got = <object>item
+        Py_DECREF(got)
+        return got
+
+    cdef int give_back(self, object item) except -1:
+        Py_INCREF(item)
+        if local_return(&self.queue, <void*>item) != DONE:
+            Py_DECREF(item)
+            raise MemoryError
+        return 0
+
+    cdef int done(self) except -1:
+        return gates_done(&self.queue.gates, 1)
+
+    cdef int join(self, int64_t ns) except -2:
+        return gates_join(&self.queue.gates, ns)
+
+    cdef int shut_down(self, bint immediate) except -1:
+        dropped = []  # finalizers run when all is done
+        if local_shut_down(&self.queue, immediate, dropped) != 0:
+            raise MemoryError
+        return 0
+
+    cdef uint64_t size(self) noexcept:
+        return self.queue.gates.count()
+
+    cdef bint full(self) noexcept:
+        return self.queue.gates.full()
+
+    cdef int figures(self, QueueFigures* f) except -1:
+        gates_figures(&self.queue.gates, f)
+        f.leased = <uint32_t>self.leased
+        f.redelivered = self.redelivered
+        return 0
+
+
+cdef _Store _local_store(uint64_t maxsize, bint lifo, bytes label):
+    cdef _LocalStore store = _LocalStore.__new__(_LocalStore)
+    store.text = label
+    local_initialise(&store.queue, maxsize, lifo)
+    return store
+
+
+# The collector must see what lies in the ring: Cython would only show it the attributes.
+cdef Traverse _traverse_attributes
+
+
+cdef int _traverse_local_store(PyObject* store, Visit visit, void* arg) noexcept:
+    cdef int result = _traverse_attributes(store, visit, arg)
+    if result != 0:
+        return result
+    return local_visit(&(<_LocalStore>store).queue, visit, arg)
+
+
+cdef int _clear_local_store(PyObject* store) noexcept:
+    dropped = []
+    try:
+        local_shut_down(&(<_LocalStore>store).queue, True, dropped)
+    except BaseException:
+        pass
+    return 0
+
+
+cdef _show_rings_to_collector():
+    global _traverse_attributes
+    cdef CollectedType* of = <CollectedType*>_LocalStore
+    _traverse_attributes = of.tp_traverse
+    of.tp_traverse = _traverse_local_store
+    of.tp_clear = _clear_local_store
+
+
+# ---- Ordered by Python code
+
+cdef class _GuardedStore(_PrivateStore):
+    """The items are put in order by Python code, which runs inside a section: it may take long, let other threads run,
+    and raise. It must not use the queue itself."""
+
+    cdef GuardedTurnstile gates
+
+    cdef int store_item(self, object item) except -1:
+        """Adds an item; raises without having done so."""
+        raise NotImplementedError
+
+    cdef object take_item(self):
+        """Removes the next item; raises without having done so."""
+        raise NotImplementedError
+
+    cdef uint64_t held(self) except? 0xffffffffffffffff:
+        """How many items there are."""
+        raise NotImplementedError
+
+    cdef int _check_not_inside(self) except -1:
+        if guarded_is_mine(&self.gates):
+            raise RuntimeError(
+                f"queue {self.label()!r} was used by the very code that puts its items in order (a comparison or a hook)"
+            )
+        return 0
+
+    cdef int put(self, object item, int64_t ns) except -1:
+        cdef Wait slept
+        cdef int result
+        cdef uint32_t added = 0
+        self._check_not_inside()
+        result = guarded_begin_put(&self.gates, ns, &slept)
+        if result != DONE:
+            return _refuse(result, "")
+        try:
+            self.store_item(item)
+            added = 1
+        finally:
+            self._end_put(added, slept)
+        return 0
+
+    cdef int _end_put(self, uint32_t added, const Wait& slept) except -1:
+        cdef uint64_t count = self.gates.count() + added
+        try:
+            count = self.held()
+        finally:
+            self.gates.end_put(count, added, slept)
+        return 0
+
+    cdef object get_as_is(self, int64_t ns):
+        cdef Wait slept
+        cdef int result
+        cdef uint32_t taken = 0
+        self._check_not_inside()
+        result = guarded_begin_get(&self.gates, ns, &slept)
+        if result != DONE:
+            _withhold(result, "")
+        try:
+            item = self.take_item()
+            taken = 1
+        finally:
+            self._end_get(taken, slept)
+        return item
+
+    cdef int _end_get(self, uint32_t taken, const Wait& slept) except -1:
+        cdef uint64_t count = self.gates.count() - taken
+        try:
+            count = self.held()
+        finally:
+            self.gates.end_get(count, taken, slept)
+        return 0
+
+    cdef int give_back(self, object item) except -1:
+        self._check_not_inside()
+        guarded_begin_return(&self.gates)
+        try:
+            self.store_item(item)
+        finally:
+            self.gates.end_return(self.held())
+        return 0
+
+    cdef int done(self) except -1:
+        return gates_done(&self.gates, 1)
+
+    cdef int join(self, int64_t ns) except -2:
+        return gates_join(&self.gates, ns)
+
+    cdef int shut_down(self, bint immediate) except -1:
+        cdef uint64_t dropped = 0
+        self._check_not_inside()
+        guarded_begin_shut_down(&self.gates, immediate)
+        try:
+            if immediate:
+                while self.held() != 0:
+                    self.take_item()
+                    dropped += 1
+        finally:
+            self.gates.end_shut_down(dropped)
+        return 0
+
+    cdef uint64_t size(self) noexcept:
+        return self.gates.count()
+
+    cdef bint full(self) noexcept:
+        return self.gates.full()
+
+    cdef int figures(self, QueueFigures* f) except -1:
+        gates_figures(&self.gates, f)
+        f.leased = <uint32_t>self.leased
+        f.redelivered = self.redelivered
+        return 0
+
+
+cdef inline object _key(object item):
+    return (<_Returned>item).item if type(item) is _Returned else item
+
+
+cdef inline bint _precedes(object one, object other) except -1:
+    return PyObject_RichCompareBool(_key(one), _key(other), Py_LT)
+
+
+@cython.no_gc_clear
+@cython.final
+cdef class _HeapStore(_GuardedStore):
+    """The least item first. All comparisons of a step are made before anything is moved: one that raises changes nothing.
+
+    A binary heap, as ``heapq``'s (Williams 1964; taking from the top by way of the bottom: Floyd 1964).
+    """
+
+    cdef list heap
+
+    cdef uint64_t held(self) except? 0xffffffffffffffff:
+        return len(self.heap)
+
+    cdef int store_item(self, object item) except -1:
+        cdef list heap = self.heap
+        cdef Py_ssize_t at = len(heap), place
+        place = at
+        while place > 0 and _precedes(item, heap[(place - 1) >> 1]):
+            place = (place - 1) >> 1
+        heap.append(None)
+        while at != place:
+            heap[at] = heap[(at - 1) >> 1]
+            at = (at - 1) >> 1
+        heap[at] = item
+        return 0
+
+    cdef object take_item(self):
+        cdef list heap = self.heap
+        cdef Py_ssize_t path[64]
+        cdef Py_ssize_t last = len(heap) - 1, child
+        cdef int depth = 0, length = 0, step
+        if last < 0:
+            raise IndexError("nothing is left to take")
+        moved = heap[last]
+        # The smaller children from the top down, as far as the heap without its last item reaches; then up to where the last
+        # item belongs among them.
+        child = 1
+        while child < last:
+            if child + 1 < last and not _precedes(heap[child], heap[child + 1]):
+                child += 1
+            path[length] = child
+            length += 1
+            child = 2 * child + 1
+        depth = length
+        while depth > 0 and _precedes(moved, heap[path[depth - 1]]):
+            depth -= 1
+        item = heap[0]
+        heap.pop()
+        if last != 0:
+            child = 0
+            for step in range(depth):
+                heap[child] = heap[path[step]]
+                child = path[step]
+            heap[child] = moved
+        return item
+
+
+cdef _Store _heap_store(uint64_t maxsize, bytes label):
+    cdef _HeapStore store = _HeapStore.__new__(_HeapStore)
+    store.text = label
+    store.heap = []
+    store.gates.initialise(maxsize)
+    return store
+
+
+@cython.no_gc_clear
+@cython.final
+cdef class _HookStore(_GuardedStore):
+    """A subclass keeps the items itself: ``_init``, ``_qsize``, ``_put`` and ``_get``, as ``queue.Queue`` has it."""
+
+    cdef object owner  # a weak reference: the queue refers to its store
+    cdef object lent  # items on their way back from a lease, which the hooks know nothing of
+
+    cdef object _queue(self):
+        queue = self.owner()
+        if queue is None:
+            raise ReferenceError("this store's queue is gone")
+        return queue
+
+    cdef uint64_t held(self) except? 0xffffffffffffffff:
+        return self._queue()._qsize() + len(self.lent)
+
+    cdef int store_item(self, object item) except -1:
+        if type(item) is _Returned:
+            self.lent.appendleft(item)
+        else:
+            self._queue()._put(item)
+        return 0
+
+    cdef object take_item(self):
+        return self.lent.popleft() if self.lent else self._queue()._get()
+
+
+cdef _Store _hook_store(object queue, uint64_t maxsize, bytes label):
+    cdef _HookStore store = _HookStore.__new__(_HookStore)
+    store.text = label
+    store.owner = _weak_reference(queue)
+    store.lent = deque()
+    store.gates.initialise(maxsize)
+    queue._init(maxsize)
+    return store

@@ -1,0 +1,84 @@
+# stores.pxi: what a queue keeps its items in. The public classes (queues.pxi) are the face, a store does the work: one for
+# items by value in shared memory (ring.pxi), others for references within one process (local.pxi).
+
+cdef class _Store:
+    """What every store does; an `ns` is a timeout, FOREVER or 0. Each raises what the public method of its name does."""
+
+    cdef Handle handle  # without a mapping: private
+
+    def __dealloc__(self):
+        drop_object(self.handle)
+
+    cdef int put(self, object item, int64_t ns) except -1:
+        raise NotImplementedError
+
+    cdef int put_many(self, object items, int64_t ns) except -1:
+        raise NotImplementedError
+
+    cdef object get(self, int64_t ns, bint copy):
+        raise NotImplementedError
+
+    cdef list get_many(self, uint32_t wanted, int64_t ns):
+        raise NotImplementedError
+
+    cdef _Claim claim(self, int64_t ns):
+        """Takes an item on lease."""
+        raise NotImplementedError
+
+    cdef int done(self) except -1:
+        """Says that one item is done with: a word::Result."""
+        raise NotImplementedError
+
+    cdef int join(self, int64_t ns) except -2:
+        """Waits until all items are done with: a word::Result, TIMEOUT or INTERRUPTED."""
+        raise NotImplementedError
+
+    cdef int shut_down(self, bint immediate) except -1:
+        raise NotImplementedError
+
+    cdef uint64_t size(self) noexcept:
+        return 0
+
+    cdef bint full(self) noexcept:
+        return False
+
+    cdef int figures(self, QueueFigures* f) except -1:
+        raise NotImplementedError
+
+    cdef str label(self):
+        raise NotImplementedError
+
+
+cdef class _Claim:
+    """An item that a store gave out on lease; settled once. The public face of it is Lease."""
+
+    cdef object item
+    cdef unsigned int deliveries
+    cdef int pid
+    cdef bint open
+
+    cdef int settle(self, bint done) except -2:
+        """Acknowledges the item or gives it back: a word::Result."""
+        raise NotImplementedError
+
+
+cdef int _refuse(int result, str what) except -1:
+    """Raises what a put that did not happen raises."""
+    if result == TIMEOUT:
+        raise Full
+    if result == SHUT:
+        raise ShutDown
+    if result == INTERRUPTED:
+        _interrupted()
+    raise _arena_full(what)
+
+
+cdef int _withhold(int result, str what) except -1:
+    """Raises what a get that got nothing raises."""
+    if result == TIMEOUT:
+        raise Empty
+    if result == SHUT:
+        raise ShutDown
+    if result == INTERRUPTED:
+        _interrupted()
+    raise _arena_full(what)
