@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, NoReturn
 
+    from treadle.aio import Barrier as AioBarrier
+    from treadle.aio import Condition as AioCondition
     from treadle._records import BarrierStatistics, ConditionStatistics
 
 __all__ = [
@@ -143,6 +145,21 @@ class Condition(Guarded):
         ...     condition.notify_all()
         """
         self.notify(0x7FFFFFFF)
+
+    @property
+    def aio(self) -> AioCondition:
+        """The same condition for tasks of event loops: a ``treadle.aio.Condition``.
+
+        >>> import asyncio, treadle
+        >>> condition = treadle.Condition()
+        >>> async def main():
+        ...     async with condition.aio:
+        ...         return await condition.aio.wait_for(lambda: True)
+        >>> asyncio.run(main())
+        True
+        """
+        view: AioCondition = import_lazily("treadle.aio").Condition(self)
+        return view
 
     @property
     def label(self) -> str:
@@ -312,6 +329,17 @@ class Barrier:
         False
         """
         return self._core.broken
+
+    @property
+    def aio(self) -> AioBarrier:
+        """The same barrier for tasks of event loops: a ``treadle.aio.Barrier``.
+
+        >>> import asyncio, treadle
+        >>> asyncio.run(treadle.Barrier(1).aio.wait())
+        0
+        """
+        view: AioBarrier = import_lazily("treadle.aio").Barrier(self)
+        return view
 
     @property
     def label(self) -> str:

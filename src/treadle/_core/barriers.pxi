@@ -48,12 +48,14 @@ cdef class BarrierCore:
         if result == TIMEOUT:  # the last round was not over yet: this party has not come, and nobody waits for it
             return False
         if result != DONE:
+            _tell()
             return None
         try:
             if index + 1 == self.body.barrier.parties():
                 if action is not None:
                     action()
                 result = barrier_trip(self.body, self.handle, token, phase)
+                _tell()
             else:
                 if left != FOREVER:
                     left = _nanoseconds(max(deadline - time.monotonic(), 0.0))
@@ -62,18 +64,59 @@ cdef class BarrierCore:
                     _interrupted()
         except BaseException:
             barrier_give_up(self.body, self.handle, token, phase)
+            _tell()
             raise
         if result == DONE or result == TIMEOUT and barrier_give_up(self.body, self.handle, token, phase) == DONE:
             return index
+        _tell()
         return False if result == TIMEOUT else None
+
+    # For a task.
+
+    def _attempt_arrive(self, Waiter waiter):
+        """Returns (phase, index), PENDING, or None: the barrier is broken."""
+        cdef uint32_t phase = 0, index = 0
+        waiter._begin(self.handle, True)
+        cdef int result = barrier_arrive_attempt(
+            self.body, self.handle, _token(self.handle), waiter.look, &phase, &index, &waiter.wait
+        )
+        _tell()
+        if result == BLOCKED:
+            return _PENDING
+        return (phase, index) if result == DONE else None
+
+    def _attempt(self, uint32_t phase, Waiter waiter):
+        """Returns True, PENDING, or None: the barrier is broken."""
+        waiter._begin(self.handle, True)
+        cdef int result = barrier_wait_attempt(
+            self.body, self.handle, _token(self.handle), waiter.look, phase, &waiter.wait
+        )
+        _tell()
+        if result == BLOCKED:
+            return _PENDING
+        return True if result == DONE else None
+
+    def _trip(self, uint32_t phase):
+        """The last party ends its round; returns whether it was still on."""
+        cdef int result = barrier_trip(self.body, self.handle, _token(self.handle), phase)
+        _tell()
+        return result == DONE
+
+    def _give_up(self, uint32_t phase):
+        """A party stops waiting; returns whether the round had ended well."""
+        cdef int result = barrier_give_up(self.body, self.handle, _token(self.handle), phase)
+        _tell()
+        return result == DONE
 
     def break_off(self):
         """Breaks the barrier."""
         barrier_break(self.body, self.handle, _token(self.handle))
+        _tell()
 
     def reset(self):
         """Makes the barrier as new; who waits finds it broken."""
         barrier_reset(self.body, self.handle, _token(self.handle))
+        _tell()
 
     def culprit(self):
         """Whose death broke the barrier, in words; None if it was broken otherwise."""

@@ -74,14 +74,33 @@ cdef class ConditionCore:
             # A notification that came all the same belongs to somebody else.
             if condition_cancel(self.body, self.handle, token, ticket) != DONE:
                 condition_notify(self.body, self.handle, token, 1)
+                _tell()
             raise
         return result == DONE or condition_cancel(self.body, self.handle, token, ticket) != DONE
+
+    # For a task.
+
+    def _enlist(self):
+        cdef uint32_t ticket = 0
+        if condition_enlist(self.body, self.handle, _token(self.handle), &ticket) != DONE:
+            raise _arena_full("a condition's waiters")
+        return ticket
+
+    def _attempt(self, uint32_t ticket, Waiter waiter):
+        waiter._begin(self.handle, False)
+        return True if condition_attempt(self.body, self.handle, ticket, &waiter.wait) == DONE else _PENDING
+
+    def _cancel(self, uint32_t ticket):
+        """Gives up waiting; returns whether it was too late for that."""
+        return condition_cancel(self.body, self.handle, _token(self.handle), ticket) != DONE
 
     def notify(self, n):
         """Notifies up to n live waiters; returns how many there were. Call it with the lock held."""
         n = _whole(n)
         cdef uint32_t count = 0 if n <= 0 else min(n, 0x7fffffff)
-        return condition_notify(self.body, self.handle, _token(self.handle), count)
+        cdef uint32_t notified = condition_notify(self.body, self.handle, _token(self.handle), count)
+        _tell()
+        return notified
 
     @property
     def waiting(self):

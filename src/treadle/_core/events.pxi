@@ -57,6 +57,7 @@ cdef class Event:
         True
         """
         event_set(self.body, self.handle)
+        _tell()
 
     def clear(self):
         """Resets the flag.
@@ -82,6 +83,27 @@ cdef class Event:
         if result == INTERRUPTED:
             _interrupted()
         return result == DONE
+
+    @property
+    def aio(self):
+        """The same event for tasks of event loops: a ``treadle.aio.Event``.
+
+        >>> import asyncio, treadle
+        >>> ready = treadle.Event()
+        >>> async def main():
+        ...     asyncio.get_running_loop().call_soon(ready.set)
+        ...     return await ready.aio.wait()
+        >>> asyncio.run(main())
+        True
+        """
+        return _aio().Event(self)
+
+    def _epoch(self):
+        return event_epoch(self.body)
+
+    def _attempt(self, uint32_t since, Waiter waiter):
+        waiter._begin(self.handle, False)
+        return True if event_attempt(self.body, self.handle, since, &waiter.wait) == DONE else _PENDING
 
     def __bool__(self):
         raise TypeError("an event cannot be used as a bool; did you mean event.is_set()?")

@@ -24,10 +24,12 @@ cdef class _PrivateStore(_Store):
         raise NotImplementedError
 
     cdef _Claim claim(self, int64_t ns):
+        return self._claim_of(self.get_as_is(ns))
+
+    cdef _Claim _claim_of(self, object item):
         cdef _PrivateClaim claim = _PrivateClaim.__new__(_PrivateClaim)
         claim.store = self
         claim.pid = os.getpid()
-        item = self.get_as_is(ns)
         if type(item) is _Returned:
             claim.item = (<_Returned>item).item
             claim.deliveries = (<_Returned>item).deliveries + 1
@@ -45,6 +47,45 @@ cdef class _PrivateStore(_Store):
         item = self.get_as_is(ns)
         return (<_Returned>item).item if type(item) is _Returned else item
 
+    cdef int _tell_of(self, object item) except -1:
+        """As _tell(), by a call that has taken an item: if that raises, the item goes back."""
+        if tasks_notified():
+            try:
+                _deliver()
+            except BaseException:
+                self.give_back(item)
+                raise
+        return 0
+
+    cdef object attempt_as_is(self, Waiter waiter):
+        raise NotImplementedError
+
+    cdef object attempt_item(self, object item, Waiter waiter):
+        raise NotImplementedError
+
+    cdef object prepare(self, list items):
+        return items[::-1]  # the next one last
+
+    cdef object attempt_put(self, object prepared, Waiter waiter):
+        cdef list left = prepared
+        while left:
+            if self.attempt_item(left[-1], waiter) is _PENDING:
+                return _PENDING
+            left.pop()
+        return True
+
+    cdef object attempt_get(self, bint copy, Waiter waiter):
+        item = self.attempt_as_is(waiter)
+        return (<_Returned>item).item if type(item) is _Returned else item
+
+    cdef object attempt_get_many(self, uint32_t wanted, Waiter waiter):
+        item = self.attempt_get(False, waiter)
+        return _PENDING if item is _PENDING else self._gather([item], wanted)
+
+    cdef object attempt_claim(self, Waiter waiter):
+        item = self.attempt_as_is(waiter)
+        return _PENDING if item is _PENDING else self._claim_of(item)
+
     cdef int put_many(self, object items, int64_t ns) except -1:
         cdef double deadline = 0
         items = list(items)
@@ -57,7 +98,9 @@ cdef class _PrivateStore(_Store):
         return 0
 
     cdef list get_many(self, uint32_t wanted, int64_t ns):
-        items = [self.get(ns, False)]
+        return self._gather([self.get(ns, False)], wanted)
+
+    cdef list _gather(self, list items, uint32_t wanted):
         try:
             while <uint32_t>len(items) < wanted and self.size() != 0:
                 items.append(self.get(0, False))
@@ -115,10 +158,10 @@ cdef class _LocalStore(_PrivateStore):
         cdef int result
         Py_INCREF(item)
         if local_put_now(&self.queue, <void*>item):
-            return 0
+            return _tell()
         result = local_put(&self.queue, <void*>item, ns)
         if result == DONE:
-            return 0
+            return _tell()
         Py_DECREF(item)
         if result == NO_MEMORY:
             raise MemoryError
@@ -131,19 +174,72 @@ cdef class _LocalStore(_PrivateStore):
             result = local_get(&self.queue, <void**>&item, ns)
             if result != DONE:
                 _withhold(result, "")
+        return self._received(item)
+
+    cdef inline object _received(self, PyObject* item):
         got = <object>item
         Py_DECREF(got)
+        self._tell_of(got)
         return got
+
+    cdef bint put_now(self, object item) except -1:
+        Py_INCREF(item)
+        if local_put_now(&self.queue, <void*>item):
+            _tell()
+            return True
+        Py_DECREF(item)
+        if self.queue.gates.is_shut():
+            raise ShutDown
+        return False
+
+    cdef object get_now(self, bint copy):
+        cdef PyObject* item
+        if local_get_now(&self.queue, <void**>&item):
+            got = self._received(item)
+            return (<_Returned>got).item if type(got) is _Returned else got
+        if self.queue.gates.is_shut():
+            raise ShutDown
+        return _PENDING
+
+    cdef object attempt_item(self, object item, Waiter waiter):
+        waiter._begin(self.handle, False)
+        Py_INCREF(item)
+        cdef int result = local_put_attempt(&self.queue, <void*>item, &waiter.wait)
+        if result == DONE:
+            _tell()
+            return True
+        Py_DECREF(item)
+        if result == BLOCKED or result == FULL:
+            return _PENDING
+        if result == NO_MEMORY:
+            raise MemoryError
+        _refuse(result, "")
+
+    cdef object attempt_as_is(self, Waiter waiter):
+        cdef PyObject* item
+        waiter._begin(self.handle, False)
+        cdef int result = local_get_attempt(&self.queue, <void**>&item, &waiter.wait)
+        if result == DONE:
+            return self._received(item)
+        if result == BLOCKED or result == EMPTY:
+            return _PENDING
+        _withhold(result, "")
+
+    cdef object attempt_join(self, Waiter waiter):
+        waiter._begin(self.handle, False)
+        return True if gates_join_attempt(&self.queue.gates, &waiter.wait) == DONE else _PENDING
 
     cdef int give_back(self, object item) except -1:
         Py_INCREF(item)
         if local_return(&self.queue, <void*>item) != DONE:
             Py_DECREF(item)
             raise MemoryError
-        return 0
+        return _tell()
 
     cdef int done(self) except -1:
-        return gates_done(&self.queue.gates, 1)
+        cdef int result = gates_done(&self.queue.gates, 1)
+        _tell()
+        return result
 
     cdef int join(self, int64_t ns) except -2:
         return gates_join(&self.queue.gates, ns)
@@ -152,7 +248,7 @@ cdef class _LocalStore(_PrivateStore):
         dropped = []  # finalizers run when all is done
         if local_shut_down(&self.queue, immediate, dropped) != 0:
             raise MemoryError
-        return 0
+        return _tell()
 
     cdef uint64_t size(self) noexcept:
         return self.queue.gates.count()
@@ -232,11 +328,14 @@ cdef class _GuardedStore(_PrivateStore):
     cdef int put(self, object item, int64_t ns) except -1:
         cdef Wait slept
         cdef int result
-        cdef uint32_t added = 0
         self._check_not_inside()
         result = guarded_begin_put(&self.gates, ns, &slept)
         if result != DONE:
             return _refuse(result, "")
+        return self._store_inside(item, slept)
+
+    cdef int _store_inside(self, object item, const Wait& slept) except -1:
+        cdef uint32_t added = 0
         try:
             self.store_item(item)
             added = 1
@@ -250,21 +349,25 @@ cdef class _GuardedStore(_PrivateStore):
             count = self.held()
         finally:
             self.gates.end_put(count, added, slept)
-        return 0
+        return _tell()
 
     cdef object get_as_is(self, int64_t ns):
         cdef Wait slept
         cdef int result
-        cdef uint32_t taken = 0
         self._check_not_inside()
         result = guarded_begin_get(&self.gates, ns, &slept)
         if result != DONE:
             _withhold(result, "")
+        return self._take_inside(slept)
+
+    cdef object _take_inside(self, const Wait& slept):
+        cdef uint32_t taken = 0
         try:
             item = self.take_item()
             taken = 1
         finally:
             self._end_get(taken, slept)
+        self._tell_of(item)
         return item
 
     cdef int _end_get(self, uint32_t taken, const Wait& slept) except -1:
@@ -275,6 +378,31 @@ cdef class _GuardedStore(_PrivateStore):
             self.gates.end_get(count, taken, slept)
         return 0
 
+    cdef object attempt_item(self, object item, Waiter waiter):
+        self._check_not_inside()
+        waiter._begin(self.handle, False)
+        cdef int result = guarded_begin_put_attempt(&self.gates, &waiter.wait)
+        if result == BLOCKED or result == FULL:
+            return _PENDING
+        if result != DONE:
+            _refuse(result, "")
+        self._store_inside(item, waiter.wait)
+        return True
+
+    cdef object attempt_as_is(self, Waiter waiter):
+        self._check_not_inside()
+        waiter._begin(self.handle, False)
+        cdef int result = guarded_begin_get_attempt(&self.gates, &waiter.wait)
+        if result == BLOCKED or result == EMPTY:
+            return _PENDING
+        if result != DONE:
+            _withhold(result, "")
+        return self._take_inside(waiter.wait)
+
+    cdef object attempt_join(self, Waiter waiter):
+        waiter._begin(self.handle, False)
+        return True if gates_join_attempt(&self.gates, &waiter.wait) == DONE else _PENDING
+
     cdef int give_back(self, object item) except -1:
         self._check_not_inside()
         guarded_begin_return(&self.gates)
@@ -282,10 +410,12 @@ cdef class _GuardedStore(_PrivateStore):
             self.store_item(item)
         finally:
             self.gates.end_return(self.held())
-        return 0
+        return _tell()
 
     cdef int done(self) except -1:
-        return gates_done(&self.gates, 1)
+        cdef int result = gates_done(&self.gates, 1)
+        _tell()
+        return result
 
     cdef int join(self, int64_t ns) except -2:
         return gates_join(&self.gates, ns)
@@ -301,7 +431,7 @@ cdef class _GuardedStore(_PrivateStore):
                     dropped += 1
         finally:
             self.gates.end_shut_down(dropped)
-        return 0
+        return _tell()
 
     cdef uint64_t size(self) noexcept:
         return self.gates.count()

@@ -105,6 +105,28 @@ inline bool local_get_now(LocalQueue* q, void** item) noexcept {
     wait.announce = false;
     return q->attempt_get(who, *item, wait) == Result::done;
 }
+// One attempt each, for a task.
+inline int local_put_attempt(LocalQueue* q, void* item, Wait* wait) noexcept {
+    PrivateCaller who{platform::private_token()};
+    return static_cast<int>(q->attempt_put(who, item, *wait));
+}
+inline int local_get_attempt(LocalQueue* q, void** item, Wait* wait) noexcept {
+    PrivateCaller who{platform::private_token()};
+    return static_cast<int>(q->attempt_get(who, *item, *wait));
+}
+template <class Gates>
+int gates_join_attempt(Gates* gates, Wait* wait) noexcept {
+    PrivateCaller who{platform::private_token()};
+    return static_cast<int>(gates->attempt_join(who, *wait));
+}
+inline int guarded_begin_put_attempt(GuardedTurnstile* gates, Wait* wait) noexcept {
+    PrivateCaller who{platform::private_token()};
+    return static_cast<int>(gates->attempt_begin_put(who, *wait));
+}
+inline int guarded_begin_get_attempt(GuardedTurnstile* gates, Wait* wait) noexcept {
+    PrivateCaller who{platform::private_token()};
+    return static_cast<int>(gates->attempt_begin_get(who, *wait));
+}
 inline int local_return(LocalQueue* q, void* item) noexcept {
     return static_cast<int>(briefly_held([&](auto& who, Wait& wait) { return q->attempt_return(who, item, wait); }));
 }

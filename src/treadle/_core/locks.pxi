@@ -18,6 +18,7 @@ cdef class _LockState:
     cdef Handle handle
     cdef LockBody own  # the state, if it is private
     cdef bint take_over
+    cdef uint32_t tasks  # of this process, that wait through this object: served in order
     cdef object __weakref__
 
     def __cinit__(self, *args, **kwargs):
@@ -51,14 +52,58 @@ cdef class _LockState:
             self.body, self.handle, _token(self.handle), reentrant, timeout, self.take_over, False, &dead
         )
         if result == DONE:
-            if dead != 0 and self.handle.mapping != NULL:
-                self._warn(dead)
+            self._acquired(dead)
             return True
+        _tell()
         if result == TIMEOUT:
             return False
         if result == INTERRUPTED:
             _interrupted()
         self._raise_inconsistent(result == OWNER_DIED, dead)
+
+    cdef int _acquired(self, Token dead) except -1:
+        """Says who died holding the lock; if that raises, the lock is free again."""
+        try:
+            _tell()
+            if dead != 0 and self.handle.mapping != NULL:
+                PyErr_WarnEx(OwnerDiedWarning, self._warning(dead), 1)
+        except BaseException:
+            lock_release(self.body, self.handle)
+            _tell()
+            raise
+        return 0
+
+    # For a task: one attempt, for as which thread or task the token says.
+    cdef object _attempt_as(self, Token token, bint reentrant, Waiter waiter):
+        cdef Token dead = 0
+        cdef int result
+        waiter._begin(self.handle, True)
+        if waiter._joins(self, &self.tasks):
+            lock_line_up(self.body, &waiter.wait)
+            return _PENDING
+        result = lock_attempt(
+            self.body, self.handle, token, reentrant, waiter.look, self.take_over, False, &dead, &waiter.wait
+        )
+        if result == BLOCKED:
+            return _PENDING
+        if result == DONE:
+            self._acquired(dead)
+            return True
+        self._raise_inconsistent(result == OWNER_DIED, dead)
+
+    # As _take_again, for a task.
+    cdef object _attempt_again(self, Token token, bint reentrant, uint32_t recursion, Waiter waiter):
+        cdef Token dead = 0
+        waiter._begin(self.handle, True)
+        if waiter._joins(self, &self.tasks):
+            lock_line_up(self.body, &waiter.wait)
+            return _PENDING
+        if BLOCKED == lock_attempt(
+            self.body, self.handle, token, reentrant, waiter.look, True, not self.take_over, &dead, &waiter.wait
+        ):
+            return _PENDING
+        self._taken_again(recursion, None, dead)
+        return True
 
     # For a condition's waiter, who must come back with the lock held, as it was, whatever happens meanwhile: what there is
     # to raise is raised after that. If the owner died, the lock is held and marked, and its release leaves it inconsistent.
@@ -76,7 +121,11 @@ cdef class _LockState:
                 _interrupted()
             except BaseException as error:
                 interruption = interruption or error
+        self._taken_again(recursion, interruption, dead)
+
+    cdef _taken_again(self, uint32_t recursion, interruption, Token dead):
         self.body.recursion = recursion
+        _tell()
         if interruption is not None:
             raise interruption
         if dead != 0 and self.handle.mapping != NULL:
@@ -89,13 +138,6 @@ cdef class _LockState:
             f"lock {self._label()!r} was held by {_who(self.handle, dead, 0)}, which ended; "
             "it was taken over as it is, and what it guards may be half changed"
         ).encode()
-
-    cdef _warn(self, Token dead):
-        try:
-            PyErr_WarnEx(OwnerDiedWarning, self._warning(dead), 1)
-        except BaseException:
-            lock_release(self.body, self.handle)
-            raise
 
     cdef _raise_inconsistent(self, bint just_found, Token dead):
         who = _who(self.handle, dead, self.body.holder)
@@ -191,6 +233,7 @@ cdef class _Recovery:
         if result == TIMEOUT:
             raise TimeoutError(f"lock {lock._label()!r} could not be had for its recovery in time")
         self.marked = dead != 0 and lock.handle.mapping != NULL
+        _tell()
         return bool(self.marked)
 
     def __exit__(self, kind, error, trace):
@@ -204,6 +247,7 @@ cdef class _Recovery:
                 raise RuntimeError(f"lock {lock._label()!r} was released during its recovery; it stays inconsistent")
         elif lock_abandon(lock.body, lock.handle, token) != DONE and kind is None:
             lock._raise_not_held()
+        _tell()
 
 
 cdef _Recovery _recovery(_LockState lock, bint reentrant, timeout):
@@ -267,6 +311,7 @@ cdef class Lock(_LockState):
         """
         if lock_release(self.body, self.handle) != DONE:
             self._raise_not_held()
+        _tell()
 
     def __enter__(self):
         if lock_try(self.body, _token(self.handle)):
@@ -276,6 +321,7 @@ cdef class Lock(_LockState):
     def __exit__(self, kind, error, trace):
         if lock_release(self.body, self.handle) != DONE:
             self._raise_not_held()
+        _tell()
 
     def locked(self):
         """Returns whether somebody holds the lock, at this instant.
@@ -341,6 +387,29 @@ cdef class Lock(_LockState):
         False
         """
         return self._statistics()
+
+    @property
+    def aio(self):
+        """The same lock for tasks of event loops: a ``treadle.aio.Lock``.
+
+        >>> import asyncio, treadle
+        >>> lock = treadle.Lock()
+        >>> async def main():
+        ...     async with lock.aio:
+        ...         return lock.locked()
+        >>> asyncio.run(main())
+        True
+        """
+        return _aio().Lock(self)
+
+    def _try(self):
+        return self.tasks == 0 and lock_try(self.body, _token(self.handle))
+
+    def _attempt(self, Waiter waiter):
+        return self._attempt_as(_token(self.handle), False, waiter)
+
+    def _attempt_restore(self, saved, Waiter waiter):
+        return self._attempt_again(_token(self.handle), False, 0, waiter)
 
     # What the standard library's Condition asks of a lock.
 
@@ -411,6 +480,7 @@ cdef class RLock(_LockState):
         """
         if rlock_release(self.body, self.handle, _token(self.handle)) != DONE:
             raise RuntimeError("cannot release un-acquired lock")
+        _tell()
 
     def __enter__(self):
         if rlock_try(self.body, _token(self.handle)):
@@ -420,6 +490,7 @@ cdef class RLock(_LockState):
     def __exit__(self, kind, error, trace):
         if rlock_release(self.body, self.handle, _token(self.handle)) != DONE:
             raise RuntimeError("cannot release un-acquired lock")
+        _tell()
 
     def locked(self):
         """Returns whether somebody holds the lock, at this instant.
@@ -478,6 +549,48 @@ cdef class RLock(_LockState):
         """
         return self._statistics()
 
+    @property
+    def aio(self):
+        """The same lock for tasks of event loops: a ``treadle.aio.RLock``, held by the task, not by its thread.
+
+        >>> import asyncio, treadle
+        >>> lock = treadle.RLock()
+        >>> async def main():
+        ...     async with lock.aio, lock.aio:
+        ...         return lock.statistics().recursion
+        >>> asyncio.run(main())
+        2
+        """
+        return _aio().RLock(self)
+
+    # For a task: `identity` is what it goes by (tasks.pxi).
+
+    def _attempt_by(self, TaskIdentity identity, Waiter waiter):
+        cdef Token token = identity.token_in(self.handle)
+        if rlock_try(self.body, token):
+            return True
+        return self._attempt_as(token, True, waiter)
+
+    def _release_by(self, TaskIdentity identity):
+        if rlock_release(self.body, self.handle, identity.token_in(self.handle)) != DONE:
+            raise RuntimeError("cannot release un-acquired lock")
+        _tell()
+
+    def _is_owned_by(self, TaskIdentity identity):
+        return lock_is_mine(self.body, identity.token_in(self.handle))
+
+    def _release_save_by(self, TaskIdentity identity):
+        cdef uint32_t recursion = self.body.recursion
+        if not lock_is_mine(self.body, identity.token_in(self.handle)):
+            raise RuntimeError("cannot release un-acquired lock")
+        self.body.recursion = 0
+        lock_release(self.body, self.handle)
+        _tell()
+        return recursion
+
+    def _attempt_restore_by(self, TaskIdentity identity, uint32_t recursion, Waiter waiter):
+        return self._attempt_again(identity.token_in(self.handle), True, recursion, waiter)
+
     # What the standard library's Condition asks of a lock.
 
     def _is_owned(self):
@@ -489,6 +602,7 @@ cdef class RLock(_LockState):
             raise RuntimeError("cannot release un-acquired lock")
         self.body.recursion = 0
         lock_release(self.body, self.handle)
+        _tell()
         return recursion
 
     def _acquire_restore(self, recursion):

@@ -11,10 +11,16 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 cdef extern from "sync_ops.hpp" namespace "treadle::core" nogil:
     ctypedef uint64_t Token "treadle::word::Token"
 
+    cppclass Wait "treadle::word::Wait":
+        bint section
+
     cdef enum:
         DONE "static_cast<int>(treadle::word::Result::done)"
         OWNER_DIED "static_cast<int>(treadle::word::Result::owner_died)"
         SHUT "static_cast<int>(treadle::word::Result::shut)"
+        BLOCKED "static_cast<int>(treadle::word::Result::blocked)"
+        EMPTY "static_cast<int>(treadle::word::Result::empty)"
+        FULL "static_cast<int>(treadle::word::Result::full)"
         NO_MEMORY "static_cast<int>(treadle::word::Result::no_memory)"
         TIMEOUT "treadle::core::kTimeout"
         INTERRUPTED "treadle::core::kInterrupted"
@@ -37,6 +43,8 @@ cdef extern from "sync_ops.hpp" namespace "treadle::core" nogil:
     cppclass Mapping "treadle::arena::Mapping":
         Token token()
         Token register_thread(const char* name)
+        Token register_task(const char* name)
+        void end_task(Token)
         bint member()
         uint32_t sweep()
         @staticmethod
@@ -107,6 +115,7 @@ cdef extern from "sync_ops.hpp" namespace "treadle::core" nogil:
     bint lock_try(LockBody*, Token)
     bint rlock_try(LockBody*, Token)
     int lock_acquire(LockBody*, const Handle&, Token, bint, int64_t, bint, bint, Token*)
+    int lock_attempt(LockBody*, const Handle&, Token, bint, bint, bint, bint, Token*, Wait*)
     int lock_release(LockBody*, const Handle&)
     int rlock_release(LockBody*, const Handle&, Token)
     int lock_restore(LockBody*, Token)
@@ -129,6 +138,7 @@ cdef extern from "sync_ops.hpp" namespace "treadle::core" nogil:
     bint make_semaphore(Mapping*, Token, uint32_t, uint32_t, const char*, Handle&)
     void semaphore_initialise(SemaphoreBody&, uint32_t, uint32_t, const char*)
     int semaphore_acquire(SemaphoreBody*, const Handle&, Token, int64_t)
+    int semaphore_attempt(SemaphoreBody*, const Handle&, Wait*)
     int semaphore_release(SemaphoreBody*, const Handle&, uint32_t)
 
     cppclass WordPermits "treadle::word::Permits<treadle::core::SharedWorld>":
@@ -140,6 +150,7 @@ cdef extern from "sync_ops.hpp" namespace "treadle::core" nogil:
         char label[56]
     bint make_permits(Mapping*, Token, uint32_t, uint32_t, const char*, Handle&)
     int permits_acquire(PermitsBody*, const Handle&, Token, int64_t, Token*)
+    int permits_attempt(PermitsBody*, const Handle&, Token, bint, Token*, Wait*)
     int permits_release(PermitsBody*, const Handle&, Token, uint32_t)
 
     cppclass WordEvent "treadle::word::Event<treadle::core::SharedWorld>":
@@ -150,6 +161,8 @@ cdef extern from "sync_ops.hpp" namespace "treadle::core" nogil:
         char label[52]
     bint make_event(Mapping*, Token, const char*, Handle&)
     void event_set(EventBody*, const Handle&)
+    uint32_t event_epoch(EventBody*)
+    int event_attempt(EventBody*, const Handle&, uint32_t, Wait*)
     int event_wait(EventBody*, const Handle&, Token, int64_t)
 
     cppclass WordCondition "treadle::word::Condition<treadle::core::SharedWorld>":
@@ -162,6 +175,7 @@ cdef extern from "sync_ops.hpp" namespace "treadle::core" nogil:
     void condition_free_private(ConditionBody*)
     int condition_enlist(ConditionBody*, const Handle&, Token, uint32_t*)
     int condition_wait(ConditionBody*, const Handle&, Token, uint32_t, int64_t)
+    int condition_attempt(ConditionBody*, const Handle&, uint32_t, Wait*)
     int condition_cancel(ConditionBody*, const Handle&, Token, uint32_t)
     uint32_t condition_notify(ConditionBody*, const Handle&, Token, uint32_t)
 
@@ -178,6 +192,8 @@ cdef extern from "sync_ops.hpp" namespace "treadle::core" nogil:
     void barrier_initialise(BarrierBody&, uint32_t, const char*)
     int barrier_arrive(BarrierBody*, const Handle&, Token, int64_t, uint32_t*, uint32_t*)
     int barrier_wait(BarrierBody*, const Handle&, Token, uint32_t, int64_t)
+    int barrier_arrive_attempt(BarrierBody*, const Handle&, Token, bint, uint32_t*, uint32_t*, Wait*)
+    int barrier_wait_attempt(BarrierBody*, const Handle&, Token, bint, uint32_t, Wait*)
     int barrier_trip(BarrierBody*, const Handle&, Token, uint32_t)
     int barrier_give_up(BarrierBody*, const Handle&, Token, uint32_t)
     void barrier_break(BarrierBody*, const Handle&, Token)
@@ -190,6 +206,7 @@ cdef extern from "treadle/platform/memory.hpp" namespace "treadle::platform" nog
 
 cdef extern from "treadle/platform/threads.hpp" namespace "treadle::platform" nogil:
     Token private_token()
+    Token new_private_token()
     void install_private_threads()
 
 cdef extern from "queue_ops.hpp" namespace "treadle::core" nogil:
@@ -242,6 +259,10 @@ cdef extern from "queue_ops.hpp" namespace "treadle::core" nogil:
     int queue_put(const Handle&, Token, const char*, uint32_t, int64_t, Taken*)
     int queue_get(const Handle&, Token, uint32_t, char*, uint32_t, int64_t, Taken*)
     int queue_lease(const Handle&, Token, char*, int64_t, LeaseName*, Taken*)
+    int queue_put_attempt(const Handle&, Token, bint, const char*, uint32_t, Taken*, Wait*)
+    int queue_get_attempt(const Handle&, Token, bint, uint32_t, char*, uint32_t, Taken*, Wait*)
+    int queue_lease_attempt(const Handle&, Token, bint, char*, LeaseName*, Taken*, Wait*)
+    int queue_join_attempt(const Handle&, Token, bint, Wait*)
     int queue_ack(const Handle&, Token, const LeaseName&)
     int queue_nack(const Handle&, Token, const LeaseName&)
     int queue_done(const Handle&, Token, uint64_t)
@@ -267,11 +288,10 @@ cdef extern from "Python.h":
         Clear tp_clear
 
 cdef extern from "local_ops.hpp" namespace "treadle::core" nogil:
-    cppclass Wait "treadle::word::Wait":
-        pass
     cppclass LocalGates "treadle::core::LocalQueue::Gates":
         uint64_t count()
         bint full()
+        bint is_shut()
     cppclass LocalQueue:
         LocalGates gates
         void free_memory()
@@ -293,6 +313,12 @@ cdef extern from "local_ops.hpp" namespace "treadle::core" nogil:
     int local_visit(LocalQueue*, Visit, void*)
     int gates_done(LocalGates*, uint64_t)
     int gates_done(GuardedTurnstile*, uint64_t)
+    int gates_join_attempt(LocalGates*, Wait*)
+    int gates_join_attempt(GuardedTurnstile*, Wait*)
+    int guarded_begin_put_attempt(GuardedTurnstile*, Wait*)
+    int guarded_begin_get_attempt(GuardedTurnstile*, Wait*)
+    int local_put_attempt(LocalQueue*, void*, Wait*)
+    int local_get_attempt(LocalQueue*, void**, Wait*)
     int gates_join(LocalGates*, int64_t)
     int gates_join(GuardedTurnstile*, int64_t)
     void gates_figures(LocalGates*, QueueFigures*)
@@ -302,6 +328,21 @@ cdef extern from "local_ops.hpp" namespace "treadle::core" nogil:
     void guarded_begin_return(GuardedTurnstile*)
     void guarded_begin_shut_down(GuardedTurnstile*, bint)
     bint guarded_is_mine(GuardedTurnstile*)
+
+cdef extern from "task_ops.hpp" namespace "treadle::core" nogil:
+    cppclass Place:
+        void* owner
+        bint told_to
+    bint task_park(Place&, Mapping*, const Wait&, bint, bint)
+    void lock_line_up(LockBody*, Wait*)
+    void semaphore_line_up(SemaphoreBody*, Wait*)
+    void permits_line_up(PermitsBody*, Wait*)
+    void task_leave(Place&, Mapping*, bint)
+    void need_reactor(Mapping*, Token)
+    void reactor_turn(int64_t*)
+    bint tasks_notified()
+    void* take_notified()
+    void install_tasks()
 
 cdef extern from "Python.h":
     int PyErr_WarnEx(object category, const char* message, Py_ssize_t stack_level) except -1

@@ -65,6 +65,31 @@ inline int queue_lease(const Handle& h, Token token, char* out, std::int64_t tim
             Result::empty, timeout, h.mapping, place_of(h));
     });
 }
+// One attempt each, for a task.
+inline int queue_put_attempt(const Handle& h, Token token, bool look, const char* frames, std::uint32_t count, Taken* accepted,
+                             Wait* wait) noexcept {
+    return with_memory_of_the_dead(h, [&] {
+        Mapping::Caller who{token, look, h.mapping};
+        return static_cast<int>(ring_of(h).attempt_put(who, frames, count, *accepted, *wait));
+    });
+}
+inline int queue_get_attempt(const Handle& h, Token token, bool look, std::uint32_t max_items, char* out, std::uint32_t room,
+                             Taken* got, Wait* wait) noexcept {
+    return with_memory_of_the_dead(h, [&] {
+        Mapping::Caller who{token, look, h.mapping};
+        return static_cast<int>(ring_of(h).attempt_get(who, max_items, out, room, *got, *wait));
+    });
+}
+inline int queue_lease_attempt(const Handle& h, Token token, bool look, char* out, LeaseName* lease, Taken* got, Wait* wait) noexcept {
+    return with_memory_of_the_dead(h, [&] {
+        Mapping::Caller who{token, look, h.mapping};
+        return static_cast<int>(ring_of(h).attempt_lease(who, out, *lease, *got, *wait));
+    });
+}
+inline int queue_join_attempt(const Handle& h, Token token, bool look, Wait* wait) noexcept {
+    Mapping::Caller who{token, look, h.mapping};
+    return static_cast<int>(ring_of(h).attempt_join(who, *wait));
+}
 inline int queue_ack(const Handle& h, Token token, const LeaseName& lease) noexcept {
     return static_cast<int>(
         briefly(h.mapping, token, [&](auto& who, Wait& wait) { return ring_of(h).attempt_ack(who, lease, wait); }));

@@ -242,6 +242,54 @@ cdef class Queue:
         self._made()
         self.store.shut_down(immediate)
 
+    # ---- For tasks
+
+    @property
+    def aio(self):
+        """The same queue for tasks of event loops: a ``treadle.aio.Queue``.
+
+        >>> import asyncio, treadle
+        >>> queue = treadle.Queue()
+        >>> async def main():
+        ...     await queue.aio.put("hello")
+        ...     return await queue.aio.get()
+        >>> asyncio.run(main())
+        'hello'
+        """
+        return _aio().Queue(self)
+
+    def _put_now(self, item):
+        self._made()
+        return self.store.put_now(item)
+
+    def _get_now(self, bint copy):
+        self._made()
+        return self.store.get_now(copy)
+
+    def _prepare(self, list items):
+        self._made()
+        return self.store.prepare(items)
+
+    def _attempt_put(self, prepared, Waiter waiter):
+        return self.store.attempt_put(prepared, waiter)
+
+    def _attempt_get(self, bint copy, Waiter waiter):
+        self._made()
+        return self.store.attempt_get(copy, waiter)
+
+    def _attempt_get_many(self, uint32_t wanted, Waiter waiter):
+        self._made()
+        return self.store.attempt_get_many(wanted, waiter)
+
+    def _attempt_lease(self, Waiter waiter):
+        self._made()
+        claim = self.store.attempt_claim(waiter)
+        return _PENDING if claim is _PENDING else _lease(self, claim)
+
+    def _attempt_join(self, Waiter waiter):
+        self._made()
+        return self.store.attempt_join(waiter)
+
     # ---- Looking
 
     def qsize(self):

@@ -59,6 +59,7 @@ cdef class _RingStore(_Store):
             deadline = time.monotonic() + timeout / 1e9
         while True:
             result = queue_put(self.handle, token, frames, count, timeout, &accepted)
+            _tell()
             if result != DONE:
                 _refuse(result, "another item")
             count -= accepted.items
@@ -67,6 +68,100 @@ cdef class _RingStore(_Store):
             frames += accepted.bytes
             if deadline != 0:
                 timeout = _nanoseconds(max(deadline - time.monotonic(), 0.0))
+
+    cdef object prepare(self, list items):
+        cdef char frame[LARGEST_FRAME_BYTES]
+        cdef _Frames prepared = _Frames.__new__(_Frames)
+        cdef uint32_t size
+        prepared.holds = []
+        parts = []
+        for item in items:
+            size = _encode_frame(self.handle.mapping, item, frame, prepared.holds)
+            parts.append(PyBytes_FromStringAndSize(frame, size))
+        prepared.count = <uint32_t>len(parts)
+        prepared.frames = b"".join(parts)
+        return prepared
+
+    cdef object attempt_put(self, object prepared, Waiter waiter):
+        cdef _Frames frames = <_Frames?>prepared
+        cdef Token token = _token(self.handle)
+        cdef Taken accepted
+        cdef const char* start = PyBytes_AS_STRING(frames.frames)
+        cdef int result
+        waiter._begin(self.handle, True)
+        while frames.count != 0:
+            result = queue_put_attempt(
+                self.handle, token, waiter.look, start + frames.at, frames.count, &accepted, &waiter.wait
+            )
+            _tell()
+            if result == BLOCKED or result == FULL:
+                return _PENDING
+            if result != DONE:
+                _refuse(result, "another item")
+            frames.count -= accepted.items
+            frames.at += accepted.bytes
+        return True
+
+    cdef object attempt_get(self, bint copy, Waiter waiter):
+        cdef char frame[LARGEST_FRAME_BYTES]
+        cdef Taken got
+        cdef _Kept kept
+        cdef int result
+        if self.leftovers.items is not None:
+            kept = self.leftovers.pop()
+            if kept is not None:
+                return self.leftovers.value_of(self.handle, kept, copy)
+        waiter._begin(self.handle, True)
+        result = queue_get_attempt(
+            self.handle, _token(self.handle), waiter.look, 1, frame, LARGEST_FRAME_BYTES, &got, &waiter.wait
+        )
+        if result != DONE:
+            return self._not_got(result)
+        return self._value_of(frame, got, copy)
+
+    cdef object _not_got(self, int result):
+        if result == BLOCKED or result == EMPTY:
+            return _PENDING
+        _withhold(result, "a reference to an item")
+
+    cdef object attempt_get_many(self, uint32_t wanted, Waiter waiter):
+        cdef Taken got
+        cdef int result
+        cdef list items = self.leftovers.next_values(self.handle, wanted)
+        if items:
+            return items
+        cdef char* frames = <char*>malloc(BATCH_BYTES)
+        if frames == NULL:
+            raise MemoryError
+        try:
+            waiter._begin(self.handle, True)
+            result = queue_get_attempt(
+                self.handle, _token(self.handle), waiter.look, wanted, frames, BATCH_BYTES, &got, &waiter.wait
+            )
+            if result != DONE:
+                return self._not_got(result)
+            self._gather(frames, got, wanted, items)
+        finally:
+            free(frames)
+        return items
+
+    cdef object attempt_claim(self, Waiter waiter):
+        cdef char frame[LARGEST_FRAME_BYTES]
+        cdef Taken got
+        cdef _RingClaim claim = _RingClaim.__new__(_RingClaim)
+        waiter._begin(self.handle, True)
+        cdef int result = queue_lease_attempt(
+            self.handle, _token(self.handle), waiter.look, frame, &claim.name, &got, &waiter.wait
+        )
+        if result != DONE:
+            return self._not_got(result)
+        self._fill_claim(claim, frame, got)
+        return claim
+
+    cdef object attempt_join(self, Waiter waiter):
+        waiter._begin(self.handle, True)
+        cdef int result = queue_join_attempt(self.handle, _token(self.handle), waiter.look, &waiter.wait)
+        return True if result == DONE else _PENDING
 
     cdef object get(self, int64_t ns, bint copy):
         cdef char frame[LARGEST_FRAME_BYTES]
@@ -86,6 +181,7 @@ cdef class _RingStore(_Store):
         cdef _MessageMemory memory = _memory_of_frame(self.handle.mapping, frame, got.slot)
         cdef _Kept kept
         try:
+            _tell()
             return _rebuild_frame(self.handle, frame, memory, copy)
         except ItemError:
             raise
@@ -107,19 +203,23 @@ cdef class _RingStore(_Store):
         if frames == NULL:
             raise MemoryError
         try:
-            while wanted != 0:
-                result = queue_get(self.handle, token, wanted, frames, BATCH_BYTES, ns, &got)
-                if result != DONE:
-                    if items:
-                        break
-                    _withhold(result, "a reference to an item")
-                wanted -= got.items
-                ns = 0
-                if not self._rebuild_many(frames, got, items):
-                    break
+            result = queue_get(self.handle, token, wanted, frames, BATCH_BYTES, ns, &got)
+            if result != DONE:
+                _withhold(result, "a reference to an item")
+            self._gather(frames, got, wanted, items)
         finally:
             free(frames)
         return items
+
+    cdef int _gather(self, char* frames, Taken got, uint32_t wanted, list items) except -1:
+        """Appends the values of frames that were taken, and of what is there besides, up to `wanted`."""
+        while self._rebuild_many(frames, got, items):
+            wanted -= got.items
+            if wanted == 0 or DONE != queue_get(
+                self.handle, _token(self.handle), wanted, frames, BATCH_BYTES, 0, &got
+            ):
+                break
+        return 0
 
     cdef bint _rebuild_many(self, const char* at, const Taken& got, list items) except -1:
         """Appends the values of frames that were taken to `items`; false: one of them ends the batch.
@@ -130,6 +230,7 @@ cdef class _RingStore(_Store):
         cdef _MessageMemory memory = _memory_of_frame(self.handle.mapping, at, got.slot)
         cdef bint interrupted = True
         try:
+            _tell()
             while left != 0:
                 items.append(_rebuild_frame(self.handle, at, memory, True))
                 left -= 1
@@ -165,6 +266,7 @@ cdef class _RingStore(_Store):
         claim.open = True
         claim.deliveries = frame_at(frame).deliveries + 1
         try:
+            _tell()
             memory = _memory_of_frame(self.handle.mapping, frame, got.slot)
             claim.item = _rebuild_frame(self.handle, frame, memory, True)
         except ItemError:
@@ -176,7 +278,9 @@ cdef class _RingStore(_Store):
         return 0
 
     cdef int done(self) except -1:
-        return queue_done(self.handle, _token(self.handle), 1)
+        cdef int result = queue_done(self.handle, _token(self.handle), 1)
+        _tell()
+        return result
 
     cdef int join(self, int64_t ns) except -2:
         return queue_join(self.handle, _token(self.handle), ns)
@@ -185,6 +289,7 @@ cdef class _RingStore(_Store):
         cdef char frame[LARGEST_FRAME_BYTES]
         cdef Taken got
         queue_shut_down(self.handle, immediate)
+        _tell()
         if immediate:
             self.leftovers.clear()
         while immediate and queue_discard(self.handle, _token(self.handle), frame, &got) == DONE:
@@ -204,6 +309,16 @@ cdef class _RingStore(_Store):
 
     cdef str label(self):
         return _text(queue_label(self.handle))
+
+
+@cython.final
+cdef class _Frames:
+    """Items on their way into a queue: encoded, some of them put."""
+
+    cdef bytes frames
+    cdef uint64_t at
+    cdef uint32_t count
+    cdef list holds
 
 
 cdef _Store _ring_store(uint64_t maxsize, uint64_t maxbytes, bytes label):
@@ -228,11 +343,15 @@ cdef class _RingClaim(_Claim):
 
     def __dealloc__(self):
         if self.open and self.pid == os.getpid():
-            queue_nack(self.store.handle, _token(self.store.handle), self.name)
+            self.settle(False)
 
     cdef int settle(self, bint done) except -2:
         cdef Token token = _token(self.store.handle)
+        cdef int result
         self.open = False
         if done:
-            return queue_ack(self.store.handle, token, self.name)
-        return queue_nack(self.store.handle, token, self.name)
+            result = queue_ack(self.store.handle, token, self.name)
+        else:
+            result = queue_nack(self.store.handle, token, self.name)
+        _tell()
+        return result

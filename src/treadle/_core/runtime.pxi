@@ -29,6 +29,7 @@ def _install():
     """Installs the at-fork handlers; once, when the module is imported."""
     Mapping.install()
     install_private_threads()
+    install_tasks()
     os.register_at_fork(after_in_child=forget_pickled)  # the parent keeps them
     os.register_at_fork(before=_importing.acquire, after_in_parent=_importing.release, after_in_child=_importing.release)
 
@@ -51,6 +52,10 @@ def import_lazily(str name):
             __import__(name)
         _imported[name] = module = sys.modules[name]
     return module
+
+
+cdef object _aio():
+    return import_lazily("treadle.aio")
 
 
 cdef object _records():

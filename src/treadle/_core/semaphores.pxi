@@ -7,6 +7,7 @@ cdef class _SemaphoreState:
     cdef PermitsBody* permits
     cdef Handle handle
     cdef SemaphoreBody own
+    cdef uint32_t tasks  # of this process, that wait through this object: served in order
     cdef object __weakref__
 
     def __cinit__(self, *args, **kwargs):
@@ -65,30 +66,65 @@ cdef class _SemaphoreState:
         else:
             result = permits_acquire(self.permits, self.handle, _token(self.handle), timeout, &dead)
         if result == DONE:
-            if dead != 0:
-                self._warn(dead)
+            self._acquired(dead)
             return True
+        _tell()
         if result == TIMEOUT:
             return False
         if result == INTERRUPTED:
             _interrupted()
         raise _arena_full("a semaphore's list of holders")
 
+    cdef object _attempt_native(self, Waiter waiter):
+        cdef Token dead = 0
+        cdef int result
+        if self.permits == NULL:
+            waiter._begin(self.handle, False)
+            if waiter._joins(self, &self.tasks):
+                semaphore_line_up(self.body, &waiter.wait)
+                return _PENDING
+            result = semaphore_attempt(self.body, self.handle, &waiter.wait)
+        else:
+            waiter._begin(self.handle, True)
+            if waiter._joins(self, &self.tasks):
+                permits_line_up(self.permits, &waiter.wait)
+                return _PENDING
+            result = permits_attempt(
+                self.permits, self.handle, _token(self.handle), waiter.look, &dead, &waiter.wait
+            )
+        if result == BLOCKED or result == EMPTY:
+            return _PENDING
+        if result != DONE:
+            raise _arena_full("a semaphore's list of holders")
+        self._acquired(dead)
+        return True
+
+    cdef int _acquired(self, Token dead) except -1:
+        """Says who died holding permits; if that raises, the permit is given back."""
+        try:
+            _tell()
+            if dead != 0:
+                self._warn(dead)
+        except BaseException:
+            self._release(1)
+            raise
+        return 0
+
     cdef _warn(self, Token dead):
         message = (
             f"semaphore {self._label()!r}: {_who(self.handle, dead, 0)} ended holding permits; they came back, "
             "and what they stand for may need repair"
         )
-        try:
-            PyErr_WarnEx(OwnerDiedWarning, message.encode(), 1)
-        except BaseException:
-            self._release(1)
-            raise
+        PyErr_WarnEx(OwnerDiedWarning, message.encode(), 1)
 
     cdef int _release(self, uint32_t count) except -2:
+        cdef int result
         if self.permits == NULL:
-            return semaphore_release(self.body, self.handle, count)
-        return permits_release(self.permits, self.handle, _token(self.handle), count)
+            result = semaphore_release(self.body, self.handle, count)
+        else:
+            result = permits_release(self.permits, self.handle, _token(self.handle), count)
+        _tell()
+        return result
 
     cdef _release_many(self, n):
         n = _whole(n)
@@ -226,6 +262,28 @@ cdef class Semaphore(_SemaphoreState):
         """
         return self.handle.mapping != NULL
 
+    @property
+    def aio(self):
+        """The same semaphore for tasks of event loops: a ``treadle.aio.Semaphore``.
+
+        >>> import asyncio, treadle
+        >>> tickets = treadle.Semaphore(2)
+        >>> async def main():
+        ...     async with tickets.aio:
+        ...         return tickets.get_value()
+        >>> asyncio.run(main())
+        1
+        """
+        return _aio().Semaphore(self)
+
+    def _try(self):
+        return self.tasks == 0 and (
+            self.body.semaphore.try_acquire() if self.permits == NULL else self._acquire(0)
+        )
+
+    def _attempt(self, Waiter waiter):
+        return self._attempt_native(waiter)
+
     def statistics(self):
         """Returns a ``SemaphoreStatistics``.
 
@@ -324,6 +382,28 @@ cdef class BoundedSemaphore(_SemaphoreState):
         False
         """
         return self.handle.mapping != NULL
+
+    @property
+    def aio(self):
+        """The same semaphore for tasks of event loops: a ``treadle.aio.Semaphore``.
+
+        >>> import asyncio, treadle
+        >>> connections = treadle.BoundedSemaphore(8)
+        >>> async def main():
+        ...     async with connections.aio:
+        ...         return connections.get_value()
+        >>> asyncio.run(main())
+        7
+        """
+        return _aio().Semaphore(self)
+
+    def _try(self):
+        return self.tasks == 0 and (
+            self.body.semaphore.try_acquire() if self.permits == NULL else self._acquire(0)
+        )
+
+    def _attempt(self, Waiter waiter):
+        return self._attempt_native(waiter)
 
     def statistics(self):
         """Returns a ``SemaphoreStatistics``.

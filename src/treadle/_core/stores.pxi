@@ -25,6 +25,44 @@ cdef class _Store:
         """Takes an item on lease."""
         raise NotImplementedError
 
+    cdef bint put_now(self, object item) except -1:
+        """Puts the item if there is room; says whether."""
+        if self.full():
+            return False
+        try:
+            self.put(item, 0)
+        except Full:
+            return False
+        return True
+
+    cdef object get_now(self, bint copy):
+        """Takes an item if there is one, else PENDING."""
+        try:
+            return self.get(0, copy)
+        except Empty:
+            return _PENDING
+
+    # For a task, one attempt each: PENDING, or what the method of that name returns.
+
+    cdef object prepare(self, list items):
+        """What attempt_put takes: encodes them all, so that one that cannot be leaves the queue as it was."""
+        raise NotImplementedError
+
+    cdef object attempt_put(self, object prepared, Waiter waiter):
+        raise NotImplementedError
+
+    cdef object attempt_get(self, bint copy, Waiter waiter):
+        raise NotImplementedError
+
+    cdef object attempt_get_many(self, uint32_t wanted, Waiter waiter):
+        raise NotImplementedError
+
+    cdef object attempt_claim(self, Waiter waiter):
+        raise NotImplementedError
+
+    cdef object attempt_join(self, Waiter waiter):
+        raise NotImplementedError
+
     cdef int done(self) except -1:
         """Says that one item is done with: a word::Result."""
         raise NotImplementedError

@@ -72,18 +72,16 @@ inline bool rlock_try(LockBody<SharedWorld>* body, Token token) noexcept {
     return true;
 }
 
-// Waits for the lock. `take_over`: of an owner that died, take the lock as it is (`dead` then names the owner); else
-// owner_died or inconsistent is returned. `keep_mark`: taken over, the lock stays marked until restored.
-inline int lock_acquire(LockBody<SharedWorld>* shared, const Handle& h, Token token, bool reentrant, std::int64_t timeout,
-                        bool take_over, bool keep_mark, Token* dead) noexcept {
+// Gets the lock by `obtain(body, who)`, which waits or attempts once. `take_over`: of an owner that died, take the lock as
+// it is (`dead` then names the owner); else owner_died or inconsistent is returned. `keep_mark`: taken over, the lock stays
+// marked until restored.
+template <class Obtain>
+int lock_obtain(LockBody<SharedWorld>* shared, const Handle& h, Token token, bool reentrant, bool take_over, bool keep_mark,
+                Token* dead, Obtain obtain) noexcept {
     *dead = word::kNobody;
-    const Deadline deadline(timeout);
     const auto acquire = [&](auto& body, auto who) {
-        using World = world_of<decltype(body)>;
         for (;;) {
-            const int result = await<World>(
-                who, [&](auto& w, Wait& wait) { return body.mutex.attempt_acquire(w, wait); }, Result::blocked, deadline.left(),
-                h.mapping, place_of(h));
+            const int result = obtain(body, who);
             if (result == static_cast<int>(Result::done)) {
                 body.recursion = 0;
                 note_holder(body);
@@ -103,6 +101,22 @@ inline int lock_acquire(LockBody<SharedWorld>* shared, const Handle& h, Token to
     if (h.mapping == nullptr) return acquire(*reinterpret_cast<LockBody<PrivateWorld>*>(shared), PrivateCaller{token});
     if (reentrant) return acquire(*shared, Mapping::ThreadCaller{token, false, h.mapping});
     return acquire(*shared, Mapping::Caller{token, false, h.mapping});
+}
+inline int lock_acquire(LockBody<SharedWorld>* shared, const Handle& h, Token token, bool reentrant, std::int64_t timeout,
+                        bool take_over, bool keep_mark, Token* dead) noexcept {
+    const Deadline deadline(timeout);
+    return lock_obtain(shared, h, token, reentrant, take_over, keep_mark, dead, [&](auto& body, auto who) {
+        return await<world_of<decltype(body)>>(
+            who, [&](auto& w, Wait& wait) { return body.mutex.attempt_acquire(w, wait); }, Result::blocked, deadline.left(),
+            h.mapping, place_of(h));
+    });
+}
+inline int lock_attempt(LockBody<SharedWorld>* shared, const Handle& h, Token token, bool reentrant, bool look, bool take_over,
+                        bool keep_mark, Token* dead, Wait* wait) noexcept {
+    return lock_obtain(shared, h, token, reentrant, take_over, keep_mark, dead, [&](auto& body, auto who) {
+        who.look = who.look || look;
+        return static_cast<int>(body.mutex.attempt_acquire(who, *wait));
+    });
 }
 
 inline bool lock_is_mine(LockBody<SharedWorld>* body, Token token) noexcept {
@@ -163,6 +177,11 @@ inline int semaphore_acquire(SemaphoreBody<SharedWorld>* shared, const Handle& h
             place_of(h));
     });
 }
+inline int semaphore_attempt(SemaphoreBody<SharedWorld>* shared, const Handle& h, Wait* wait) noexcept {
+    return in_world<SemaphoreBody>(h, shared, 0, [&](auto& body, auto) {
+        return static_cast<int>(body.semaphore.attempt_acquire(*wait));
+    });
+}
 inline int semaphore_release(SemaphoreBody<SharedWorld>* shared, const Handle& h, std::uint32_t count) noexcept {
     return in_world<SemaphoreBody>(h, shared, 0, [&](auto& body, auto) {
         return static_cast<int>(body.semaphore.release(count, body.bound));
@@ -206,22 +225,32 @@ inline bool grow_permits(PermitsBody<SharedWorld>* body, const Handle& h, Token 
     if (spare != nullptr) locked([&] { h.mapping->arena.heap.free(spare); });
     return true;
 }
-inline int permits_acquire(PermitsBody<SharedWorld>* body, const Handle& h, Token token, std::int64_t timeout, Token* dead) noexcept {
+template <class Obtain>
+int permits_obtain(PermitsBody<SharedWorld>* body, const Handle& h, Token token, Token* dead, Obtain obtain) noexcept {
     *dead = word::kNobody;
-    const Deadline deadline(timeout);
     for (;;) {
-        const int result = await<SharedWorld>(
-            Mapping::Caller{token, false, h.mapping},
-            [&](auto& who, Wait& wait) {
-                Token found = word::kNobody;
-                const Result r = body->permits.attempt_acquire(who, h.mapping->home_token(), found, wait);
-                if (found != word::kNobody) *dead = found;
-                return r;
-            },
-            Result::empty, deadline.left(), h.mapping, place_of(h));
+        const int result = obtain([&](auto& who, Wait& wait) {
+            Token found = word::kNobody;
+            const Result r = body->permits.attempt_acquire(who, h.mapping->home_token(), found, wait);
+            if (found != word::kNobody) *dead = found;
+            return r;
+        });
         if (result != static_cast<int>(Result::no_room)) return result;
         if (!grow_permits(body, h, token)) return static_cast<int>(Result::no_memory);
     }
+}
+inline int permits_acquire(PermitsBody<SharedWorld>* body, const Handle& h, Token token, std::int64_t timeout, Token* dead) noexcept {
+    const Deadline deadline(timeout);
+    return permits_obtain(body, h, token, dead, [&](auto attempt) {
+        return await<SharedWorld>(Mapping::Caller{token, false, h.mapping}, attempt, Result::empty, deadline.left(), h.mapping,
+                                  place_of(h));
+    });
+}
+inline int permits_attempt(PermitsBody<SharedWorld>* body, const Handle& h, Token token, bool look, Token* dead, Wait* wait) noexcept {
+    return permits_obtain(body, h, token, dead, [&](auto attempt) {
+        Mapping::Caller who{token, look, h.mapping};
+        return static_cast<int>(attempt(who, *wait));
+    });
 }
 inline int permits_release(PermitsBody<SharedWorld>* body, const Handle& h, Token token, std::uint32_t count) noexcept {
     return static_cast<int>(briefly(h.mapping, token, [&](auto& who, Wait& wait) {
@@ -245,6 +274,12 @@ inline int event_wait(EventBody<SharedWorld>* shared, const Handle& h, Token tok
         return await<world_of<decltype(body)>>(
             who, [&](auto&, Wait& wait) { return body.event.attempt_wait(since, wait); }, Result::blocked, timeout, h.mapping,
             place_of(h));
+    });
+}
+inline std::uint32_t event_epoch(EventBody<SharedWorld>* body) noexcept { return body->event.epoch(); }
+inline int event_attempt(EventBody<SharedWorld>* shared, const Handle& h, std::uint32_t since, Wait* wait) noexcept {
+    return in_world<EventBody>(h, shared, 0, [&](auto& body, auto) {
+        return static_cast<int>(body.event.attempt_wait(since, *wait));
     });
 }
 inline void event_set(EventBody<SharedWorld>* shared, const Handle& h) noexcept {
@@ -308,6 +343,11 @@ inline int condition_wait(ConditionBody<SharedWorld>* shared, const Handle& h, T
             place_of(h));
     });
 }
+inline int condition_attempt(ConditionBody<SharedWorld>* shared, const Handle& h, std::uint32_t ticket, Wait* wait) noexcept {
+    return in_world<ConditionBody>(h, shared, 0, [&](auto& body, auto) {
+        return static_cast<int>(body.condition.attempt_wait(ticket, *wait));
+    });
+}
 inline int condition_cancel(ConditionBody<SharedWorld>* shared, const Handle& h, Token token, std::uint32_t ticket) noexcept {
     return in_world<ConditionBody>(h, shared, token, [&](auto& body, auto) {
         return static_cast<int>(
@@ -350,6 +390,20 @@ inline int barrier_wait(BarrierBody<SharedWorld>* shared, const Handle& h, Token
         return await<world_of<decltype(body)>>(
             who, [&](auto& w, Wait& wait) { return body.barrier.attempt_wait(w, phase, wait); }, Result::blocked, timeout, h.mapping,
             place_of(h));
+    });
+}
+inline int barrier_arrive_attempt(BarrierBody<SharedWorld>* shared, const Handle& h, Token token, bool look, std::uint32_t* phase,
+                                  std::uint32_t* index, Wait* wait) noexcept {
+    return in_world<BarrierBody>(h, shared, token, [&](auto& body, auto who) {
+        who.look = who.look || look;
+        return static_cast<int>(body.barrier.attempt_arrive(who, *phase, *index, *wait));
+    });
+}
+inline int barrier_wait_attempt(BarrierBody<SharedWorld>* shared, const Handle& h, Token token, bool look, std::uint32_t phase,
+                                Wait* wait) noexcept {
+    return in_world<BarrierBody>(h, shared, token, [&](auto& body, auto who) {
+        who.look = who.look || look;
+        return static_cast<int>(body.barrier.attempt_wait(who, phase, *wait));
     });
 }
 inline int barrier_trip(BarrierBody<SharedWorld>* shared, const Handle& h, Token token, std::uint32_t phase) noexcept {

@@ -21,7 +21,7 @@ namespace treadle::arena {
 using Offset = std::uint64_t;  // from the arena's first byte; 0 is none
 
 inline constexpr std::uint64_t kMagic = 0x3130'656c'6461'6572;  // "readle01", little-endian
-inline constexpr std::uint32_t kLayoutVersion = 1;
+inline constexpr std::uint32_t kLayoutVersion = 2;
 
 inline constexpr std::uint64_t kUnit = 64 * 1024;
 inline constexpr std::uint64_t kCapacity = std::uint64_t{64} << 30;  // virtual; DESIGN.md's reservation
@@ -148,6 +148,17 @@ struct ReferenceChunk {
     typename World::template Atom<std::uint32_t> entries[kReferencesPerChunk];  // grains; 0: free
 };
 
+// Event loops. A process whose tasks wait for objects of the arena has one of these, its *reactor*, and is subscribed to
+// the buckets (of futex words) that they wait in (tasks/doorbells.hpp).
+inline constexpr std::uint32_t kReactors = 128, kWakeBuckets = 512;
+
+template <class World>
+struct alignas(64) ReactorRecord {
+    typename World::template Atom<std::uint32_t> bell;     // + 1 with every ring: what its thread sleeps on
+    typename World::template Atom<std::uint32_t> process;  // 1 + index of the process's record; 0: free
+    typename World::template Atom<std::uint64_t> rung[2][kWakeBuckets / 64];  // buckets with a wake for one, for all
+};
+
 template <class World>
 struct alignas(64) Header {
     template <class T>
@@ -179,6 +190,10 @@ struct alignas(64) Header {
     Atom<std::uint32_t> participant_chunks[kDirectory];
     Atom<std::uint32_t> process_limit;             // indices that were ever used lie below
     Atom<std::uint32_t> participant_limit;
+    Atom<std::uint32_t> reactor_limit;             // indices of reactors that were ever used lie below
+    Atom<std::uint32_t> wakes;                     // counts wakes for one, so that threads and tasks take turns
+    Atom<std::uint64_t> subscribed[kWakeBuckets][kReactors / 64];
+    ReactorRecord<World> reactors[kReactors];
     Atom<std::uint32_t> participant_hint;          // where to look for a free one first: late reuse keeps obituaries
 };
 

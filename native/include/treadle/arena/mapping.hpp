@@ -173,21 +173,30 @@ public:
         return mine != word::kNobody ? mine : boot_token(system.pid, system.birth);
     }
 
-    // kNobody: the arena's limit.
-    word::Token register_thread(const char* name) noexcept {
-        auto* entry = static_cast<ThreadTokens*>(std::malloc(sizeof(ThreadTokens)));
-        if (entry == nullptr) return word::kNobody;
+    // A token for one task of this thread's; end_task() when it is over. kNobody: the arena's limit.
+    word::Token register_task(const char* name) noexcept {
+        word::Token token = word::kNobody;
         insist([&](auto& who, word::Wait& wait) {
             if (arena.enter(who, wait) == word::Result::blocked) return word::Result::blocked;
-            entry->token = word::kNobody;
             if (own_count_ != own_room_ || grow_own()) {
                 const std::uint32_t former = idle_participant();
-                entry->token = arena.registry.add_participant(process, former, system.pid, platform::current_tid(), name);
-                if (entry->token != word::kNobody && former == kNoRecord) own_[own_count_++] = token_index(entry->token);
+                token = arena.registry.add_participant(process, former, system.pid, platform::current_tid(), name);
+                if (token != word::kNobody && former == kNoRecord) own_[own_count_++] = token_index(token);
             }
             arena.leave();
             return word::Result::done;
         });
+        return token;
+    }
+    void end_task(word::Token token) noexcept {
+        if (member()) arena.registry.end_thread(token);
+    }
+
+    // kNobody: the arena's limit.
+    word::Token register_thread(const char* name) noexcept {
+        auto* entry = static_cast<ThreadTokens*>(std::malloc(sizeof(ThreadTokens)));
+        if (entry == nullptr) return word::kNobody;
+        entry->token = register_task(name);
         if (entry->token == word::kNobody) {
             std::free(entry);
             return word::kNobody;
@@ -263,6 +272,7 @@ public:
     SharedArena arena;
     SharedHandles handles;
     std::uint32_t process = kNoRecord;
+    std::uint32_t reactor = kReactors;  // of this process, in the arena's header; kReactors: none
     char* const base;
 
     // Installs the fork handlers and the end-of-thread hook; once a process.
@@ -392,6 +402,7 @@ private:
         }
         for (Mapping* m = first(); m != nullptr; m = m->next()) {
             m->process = m->child_;
+            m->reactor = kReactors;
             m->own_count_ = 0;
             m->home_.store(word::kNobody, std::memory_order_relaxed);
             m->handles.forget_chunks();

@@ -182,8 +182,35 @@ public:
         return true;
     }
 
+    // A reactor for the process; kNoReactor: all are taken.
+    static constexpr std::uint32_t kNoReactor = kReactors;
+    std::uint32_t add_reactor(std::uint32_t owner) noexcept {
+        Header<World>& h = heap_.header();
+        std::uint32_t index = 0;
+        while (index < kReactors && h.reactors[index].process.load(std::memory_order_relaxed) != 0) ++index;
+        if (index == kNoReactor) return kNoReactor;
+        if (index >= h.reactor_limit.load(std::memory_order_relaxed)) h.reactor_limit.store(index + 1, std::memory_order_seq_cst);
+        h.reactors[index].process.store(owner + 1, std::memory_order_release);  // publish
+        return index;
+    }
+    // The subscriptions of a process that is gone, and its reactor. Idempotent.
+    void remove_reactors(std::uint32_t owner) noexcept {
+        Header<World>& h = heap_.header();
+        for (std::uint32_t i = 0; i < h.reactor_limit.load(std::memory_order_relaxed); ++i) {
+            auto& reactor = h.reactors[i];
+            if (reactor.process.load(std::memory_order_relaxed) != owner + 1) continue;
+            for (auto& bucket : h.subscribed)
+                if ((bucket[i / 64].load(std::memory_order_relaxed) >> (i % 64) & 1) != 0)
+                    bucket[i / 64].fetch_and(~(std::uint64_t{1} << (i % 64)), std::memory_order_seq_cst);
+            for (auto& kind : reactor.rung)
+                for (auto& part : kind) part.store(0, std::memory_order_relaxed);
+            reactor.process.store(0, std::memory_order_release);
+        }
+    }
+
     // Drops everything a process had.
     void remove_process(std::uint32_t index) noexcept {
+        remove_reactors(index);
         ProcessT& p = process_at(index);
         for (ChunkT* c = chunk(p.references.load(std::memory_order_relaxed)); c != nullptr;) {
             for (auto& entry : c->entries) drop_reference(entry);

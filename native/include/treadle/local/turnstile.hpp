@@ -52,6 +52,7 @@ public:
     std::uint64_t puts() const noexcept { return puts_.load(std::memory_order_relaxed); }
     std::uint64_t unfinished() const noexcept { return unfinished_.load(std::memory_order_acquire); }
     Mode mode() const noexcept { return static_cast<Mode>(mode_.load(std::memory_order_acquire)); }
+    bool is_shut() const noexcept { return mode() != Mode::open; }
     bool full() const noexcept { return max_items_ != 0 && count() >= max_items_; }
     bool entered_by(word::Token token) const noexcept { return section_.held() && section_.owner() == token; }
 

@@ -22,10 +22,12 @@ inline constinit std::atomic<std::uint64_t> private_serial{0};
 inline constinit std::uint64_t private_epoch = 0;
 inline constinit ThreadToken private_survivor = 0;  // the token of the thread that forked this process
 
-[[gnu::noinline]] inline ThreadToken make_private_token() noexcept {
+// For who is no thread: a task.
+inline ThreadToken new_private_token() noexcept {
     const std::uint64_t serial = private_serial.fetch_add(1, std::memory_order_relaxed) + 1;
-    return tls_private_token = (serial << 16) | (private_epoch & 0xffff);
+    return (serial << 16) | (private_epoch & 0xffff);
 }
+[[gnu::noinline]] inline ThreadToken make_private_token() noexcept { return tls_private_token = new_private_token(); }
 inline ThreadToken private_token() noexcept {
     const ThreadToken token = tls_private_token;
     return token != 0 ? token : make_private_token();

@@ -20,6 +20,10 @@ inline void cpu_pause() noexcept {
 #endif
 }
 
+// Who sleeps on no futex, and is to be told when sleepers are woken: the tasks of event loops. Null: there are none.
+using WakeHook = void (*)(const void* word, int count, std::uint32_t bits, FutexScope scope) noexcept;
+inline constinit std::atomic<WakeHook> wake_hook{nullptr};
+
 template <FutexScope scope>
 struct RealWorld {
     template <class T>
@@ -29,13 +33,19 @@ struct RealWorld {
     static constexpr int kSpins = 60;  // pauses: about the length of one internal critical section
 
     static void wake(const void* word, int count, std::uint32_t bits = kAllBits) noexcept {
-        futex_wake(word, count, bits, scope);
+        if (WakeHook hook = wake_hook.load(std::memory_order_relaxed)) hook(word, count, bits, scope);
+        else wake_threads(word, count, bits);
+    }
+    // Those who sleep on the futex alone; returns how many there were.
+    static int wake_threads(const void* word, int count, std::uint32_t bits = kAllBits) noexcept {
+        return futex_wake(word, count, bits, scope);
     }
     static FutexWait wait(const void* word, std::uint32_t expected, std::int64_t nanoseconds,
                           std::uint32_t bits = kAllBits) noexcept {
         return futex_wait(word, expected, nanoseconds, bits, scope);
     }
     static void pause() noexcept { cpu_pause(); }
+    static void fence() noexcept { std::atomic_thread_fence(std::memory_order_seq_cst); }
     static std::int64_t now_coarse() noexcept { return platform::now_coarse(); }
 };
 

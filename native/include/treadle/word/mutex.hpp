@@ -151,6 +151,11 @@ public:
     // Drops whatever state there is: for private locks in the child of a fork, where the owners do not exist.
     void reinitialise() noexcept { word_.store(0, std::memory_order_relaxed); }
 
+    // What sleepers sleep on: the half of the word that holds the flags.
+    const void* futex() const noexcept {
+        return reinterpret_cast<const char*>(&word_) + (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? 0 : 4);
+    }
+
 private:
     // held or recovering -> inconsistent, keeping the dead owner's name; everybody parked must come and see it.
     bool declare_dead(std::uint64_t& word) noexcept {
@@ -168,10 +173,6 @@ private:
         return true;
     }
 
-    // The half of the word that holds the flags, which the futex watches.
-    const void* futex() const noexcept {
-        return reinterpret_cast<const char*>(&word_) + (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? 0 : 4);
-    }
     [[gnu::noinline]] void wake(int count) noexcept { World::wake(futex(), count); }
 
     typename World::template Atom<std::uint64_t> word_;

@@ -46,6 +46,7 @@ public:
         capacity_.store(capacity, std::memory_order_relaxed);
     }
 
+    const void* futex() const noexcept { return &gate_; }
     std::uint32_t value() const noexcept { return free_.load(std::memory_order_relaxed); }
     // Of the table, or of the one that is about to replace it. Needs no section: it does not touch the table.
     std::uint32_t capacity() const noexcept { return capacity_.load(std::memory_order_relaxed); }

@@ -27,6 +27,8 @@ public:
     void initialise(std::uint32_t permits) noexcept { word_.store(permits, std::memory_order_relaxed); }
     std::uint32_t value() const noexcept { return word_.load(std::memory_order_relaxed) & kMax; }
 
+    const void* futex() const noexcept { return &word_; }
+
     bool try_acquire() noexcept {
         std::uint32_t word = word_.load(std::memory_order_relaxed);
         while ((word & kMax) != 0)

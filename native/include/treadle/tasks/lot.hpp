@@ -1,0 +1,227 @@
+// tasks/lot.hpp: where the tasks of this process's event loops wait: by futex word, in order of arrival, without a thread.
+//
+// Promise: thread-safe, every step is O(1) but for the words that share a bucket. A task that waits has a *place*: it is
+// parked at a word, then notified (which only says that another attempt may succeed), then leaves. Whoever notifies takes
+// the place out of its line and into the list of the notified, from where a holder of the interpreter delivers it to its
+// event loop. The source of the structure: the parking lot of WebKit (F. Pizlo, 2015); departures: the sleepers are tasks,
+// and what parks here also subscribes to the wakes of other processes (tasks/doorbells.hpp).
+//
+//   place      absent --park--> parked --notify--> notified --take--> delivered --leave--> absent
+//                                  any of them     --leave--> absent
+//
+// Invariant: a notified place makes an attempt, or whoever owns it passes the notification on (leave() says that it is
+// owed). So a wake-up that was meant for a task that is cancelled is not lost.
+#pragma once
+
+#include <cstdint>
+
+#include "../platform/quick_lock.hpp"
+
+namespace treadle::tasks {
+
+inline constexpr std::uint32_t kBuckets = 512;
+
+enum class PlaceState : std::uint8_t { absent, parked, notified, delivered };
+
+struct Place {
+    const void* word = nullptr;
+    const void* arena = nullptr;  // the first byte of the arena that the word lies in; null: private memory
+    std::uint32_t bits = 0;       // which notifications reach it (FUTEX_WAIT_BITSET)
+    std::uint32_t bucket = 0;
+    void* owner = nullptr;        // whoever the notification is delivered to
+    PlaceState state = PlaceState::absent;
+    bool looks = false;     // it must look from time to time whether others live
+    bool told_to = false;   // it was notified to look
+    Place *before = nullptr, *behind = nullptr;        // in the line of its word, a ring
+    Place *up = nullptr, *down = nullptr;              // lines of one bucket: their first places
+    bool first = false;                                // of its line
+    Place* next_notified = nullptr;
+};
+
+class Lot {
+public:
+    // How many places are parked, at this instant; read without the lock.
+    bool empty() const noexcept { return parked_.load(std::memory_order_relaxed) == 0; }
+    bool has_notified() const noexcept { return notified_.load(std::memory_order_acquire) != nullptr; }
+
+    // `in_front`: it was notified in vain and keeps its place. Returns whether it is the only one of its arena's bucket.
+    bool park(Place& place, bool in_front) noexcept {
+        const platform::QuickGuard guard(lock_);
+        Place*& top = buckets_[place.bucket];
+        bool alone = true;
+        Place* line = nullptr;
+        for (Place* p = top; p != nullptr; p = p->down) {
+            alone = alone && p->arena != place.arena;
+            if (p->word == place.word) line = p;
+        }
+        place.state = PlaceState::parked;
+        place.told_to = false;
+        if (line == nullptr) {
+            place.before = place.behind = &place;
+            open_line(place);
+        } else {
+            place.behind = line;
+            place.before = line->before;
+            place.before->behind = place.behind->before = &place;
+            if (in_front) {
+                close_line(*line);
+                open_line(place);
+            } else {
+                place.first = false;
+            }
+        }
+        parked_.store(parked_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+        return alone;
+    }
+
+    // Notifies up to `count` of those who wait at the word; returns how many.
+    std::uint32_t notify(const void* word, std::uint32_t bucket, std::uint32_t count, std::uint32_t bits) noexcept {
+        const platform::QuickGuard guard(lock_);
+        for (Place* line = buckets_[bucket]; line != nullptr; line = line->down)
+            if (line->word == word) return notify_line(line, count, bits, false);
+        return 0;
+    }
+
+    // Notifies, of each word of the arena's bucket, the first or all; returns how many.
+    std::uint32_t notify_bucket(const void* arena, std::uint32_t bucket, bool all) noexcept {
+        const platform::QuickGuard guard(lock_);
+        std::uint32_t told = 0;
+        for (Place* line = buckets_[bucket]; line != nullptr;) {
+            Place* next = line->down;
+            if (line->arena == arena) told += notify_line(line, all ? ~std::uint32_t{0} : 1, ~std::uint32_t{0}, false);
+            line = next;
+        }
+        return told;
+    }
+
+    // Of each word at which others must be looked at, tells the first to do so, if `suspicious(word)`; returns how many.
+    template <class Suspicious>
+    std::uint32_t notify_to_look(Suspicious suspicious) noexcept {
+        const platform::QuickGuard guard(lock_);
+        std::uint32_t told = 0;
+        for (Place*& top : buckets_) {
+            for (Place* line = top; line != nullptr;) {
+                Place* next = line->down;
+                if (line->looks && suspicious(*line)) told += notify_line(line, 1, ~std::uint32_t{0}, true);
+                line = next;
+            }
+        }
+        return told;
+    }
+
+    // The next to be delivered, or null. `keep(place)` runs under the lock: there its owner cannot leave.
+    template <class Keep>
+    Place* take_notified(Keep keep) noexcept {
+        if (!has_notified()) return nullptr;
+        const platform::QuickGuard guard(lock_);
+        Place* place = notified_.load(std::memory_order_relaxed);
+        if (place == nullptr) return nullptr;
+        unlist(nullptr, place);
+        place->state = PlaceState::delivered;
+        keep(*place);
+        return place;
+    }
+
+    struct Left {
+        bool notified;      // the notification is owed to somebody else, unless it was used
+        bool bucket_empty;  // of its arena: nobody parks there any more
+    };
+    Left leave(Place& place) noexcept {
+        const platform::QuickGuard guard(lock_);
+        const PlaceState state = place.state;
+        place.state = PlaceState::absent;
+        if (state == PlaceState::parked) {
+            remove(&place);
+        } else if (state == PlaceState::notified) {
+            Place* before = nullptr;
+            for (Place* p = notified_.load(std::memory_order_relaxed); p != &place; p = p->next_notified) before = p;
+            unlist(before, &place);
+        }
+        bool empty = true;
+        for (Place* p = buckets_[place.bucket]; p != nullptr; p = p->down) empty = empty && p->arena != place.arena;
+        return {state == PlaceState::notified || state == PlaceState::delivered, empty};
+    }
+
+    bool parks_in(const void* arena, std::uint32_t bucket) noexcept {
+        const platform::QuickGuard guard(lock_);
+        for (Place* p = buckets_[bucket]; p != nullptr; p = p->down)
+            if (p->arena == arena) return true;
+        return false;
+    }
+    bool parks_in(const void* arena) noexcept {
+        for (std::uint32_t bucket = 0; bucket < kBuckets; ++bucket)
+            if (parks_in(arena, bucket)) return true;
+        return false;
+    }
+
+    // In the child of a fork: the loops, and their tasks, are the parent's.
+    void reinitialise() noexcept {
+        lock_.reinitialise();
+        for (Place*& top : buckets_) top = nullptr;
+        notified_.store(nullptr, std::memory_order_relaxed);
+        last_ = nullptr;
+        parked_.store(0, std::memory_order_relaxed);
+    }
+
+private:
+    void open_line(Place& place) noexcept {
+        Place*& top = buckets_[place.bucket];
+        place.first = true;
+        place.up = nullptr;
+        place.down = top;
+        if (top != nullptr) top->up = &place;
+        top = &place;
+    }
+    void close_line(Place& place) noexcept {
+        place.first = false;
+        (place.up == nullptr ? buckets_[place.bucket] : place.up->down) = place.down;
+        if (place.down != nullptr) place.down->up = place.up;
+        place.up = place.down = nullptr;
+    }
+    void remove(Place* place) noexcept {
+        Place* heir = place->behind;
+        if (place->first) {
+            close_line(*place);
+            if (heir != place) open_line(*heir);
+        }
+        place->before->behind = place->behind;
+        place->behind->before = place->before;
+        place->before = place->behind = nullptr;
+        parked_.store(parked_.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
+    }
+    std::uint32_t notify_line(Place* first, std::uint32_t count, std::uint32_t bits, bool to_look) noexcept {
+        std::uint32_t told = 0;
+        Place* const last = first->before;
+        for (Place* place = first; told < count;) {
+            Place* next = place->behind;
+            const bool ends = place == last;
+            if ((place->bits & bits) != 0) {
+                remove(place);
+                place->state = PlaceState::notified;
+                place->told_to = to_look;
+                place->next_notified = nullptr;
+                if (last_ == nullptr) notified_.store(place, std::memory_order_release);
+                else last_->next_notified = place;
+                last_ = place;
+                ++told;
+            }
+            if (ends) break;
+            place = next;
+        }
+        return told;
+    }
+    void unlist(Place* before, Place* place) noexcept {
+        if (before == nullptr) notified_.store(place->next_notified, std::memory_order_release);
+        else before->next_notified = place->next_notified;
+        if (last_ == place) last_ = before;
+        place->next_notified = nullptr;
+    }
+
+    platform::QuickLock lock_;
+    Place* buckets_[kBuckets] = {};
+    std::atomic<Place*> notified_{nullptr};  // in the order of their notification
+    Place* last_ = nullptr;
+    std::atomic<std::uint32_t> parked_{0};
+};
+
+}  // namespace treadle::tasks

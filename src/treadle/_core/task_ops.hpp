@@ -1,0 +1,184 @@
+// task_ops.hpp: the tasks of this process's event loops: their lot, the process's reactors, and who is told of a wake.
+//
+// The reactor is one thread of the process, started by the first task that waits for a shared object. It sleeps on the
+// process's bells, one in each arena, and hands what it hears to the lot.
+#pragma once
+
+#include <Python.h>
+
+#include <cstdint>
+
+#include "await.hpp"
+#include "objects.hpp"
+#include "treadle/tasks/doorbells.hpp"
+#include "treadle/tasks/lot.hpp"
+
+namespace treadle::core {
+
+using tasks::Place;
+using SharedDoorbells = tasks::Doorbells<SharedWorld>;
+
+inline constinit tasks::Lot lot;
+inline constinit std::atomic<std::uint32_t> private_wakes{0};
+
+inline Mapping* mapping_around(const void* word) noexcept {
+    for (Mapping* m = Mapping::first(); m != nullptr; m = m->next())
+        if (static_cast<std::uint64_t>(static_cast<const char*>(word) - m->base) < arena::kCapacity) return m;
+    return nullptr;
+}
+inline std::uint32_t bucket_in(const Mapping* m, const void* word) noexcept {
+    return tasks::bucket_of(m == nullptr ? reinterpret_cast<std::uintptr_t>(word)
+                                         : static_cast<std::uint64_t>(static_cast<const char*>(word) - m->base));
+}
+
+// Threads and tasks take turns, as between processes.
+inline void wake_private(const void* word, int count, std::uint32_t bits) noexcept {
+    if (lot.empty()) {
+        PrivateWorld::wake_threads(word, count, bits);
+        return;
+    }
+    const std::uint32_t bucket = bucket_in(nullptr, word);
+    const auto tasks = [&](int most) { return static_cast<int>(lot.notify(word, bucket, static_cast<std::uint32_t>(most), bits)); };
+    if (count == word::kWakeAll) {
+        PrivateWorld::wake_threads(word, count, bits);
+        tasks(count);
+        return;
+    }
+    const std::uint32_t turn = private_wakes.fetch_add(1, std::memory_order_relaxed);
+    const int first = tasks((count + static_cast<int>(turn % 2)) / 2);
+    const int then = first < count ? PrivateWorld::wake_threads(word, count - first, bits) : 0;
+    if (first + then < count) tasks(count - first - then);
+}
+
+inline void wake_everybody(const void* word, int count, std::uint32_t bits, platform::FutexScope scope) noexcept {
+    if (scope == platform::FutexScope::process) {
+        wake_private(word, count, bits);
+        return;
+    }
+    Mapping* m = mapping_around(word);
+    if (m == nullptr) {
+        SharedWorld::wake_threads(word, count, bits);
+        return;
+    }
+    const std::uint32_t bucket = bucket_in(m, word);
+    SharedDoorbells(m->arena.header()).wake(word, bucket, count, bits, m->reactor, [&](std::uint32_t most) {
+        return lot.notify(word, bucket, most, bits);
+    });
+}
+
+// ---- A task's place
+
+// This process's reactor in the arena, made by its first task that waits there. kNoReactor: all are taken.
+inline void need_reactor(Mapping* m, Token token) noexcept {
+    if (m->reactor != SharedDoorbells::kNoReactor) return;
+    briefly(m, token, [&](auto& who, Wait& wait) {
+        if (m->arena.enter(who, wait) == Result::blocked) return Result::blocked;
+        if (m->reactor == SharedDoorbells::kNoReactor) m->reactor = m->arena.registry.add_reactor(m->process);
+        m->arena.leave();
+        return Result::done;
+    });
+}
+
+// Parks at what the attempt said to wait for. False: it has changed meanwhile, try again.
+inline bool task_park(Place& place, Mapping* m, const Wait& wait, bool looks, bool in_front) noexcept {
+    place.word = wait.word;
+    place.arena = m == nullptr ? nullptr : m->base;
+    place.bits = wait.bits;
+    place.bucket = bucket_in(m, wait.word);
+    place.looks = looks && m != nullptr;
+    const bool alone = lot.park(place, in_front);
+    if (m != nullptr && m->reactor != SharedDoorbells::kNoReactor && alone)
+        SharedDoorbells(m->arena.header()).subscribe(m->reactor, place.bucket);
+    SharedWorld::fence();
+    // The lower half of a word, as the futex would read it.
+    const auto* now = static_cast<const std::atomic<std::uint32_t>*>(wait.word);
+    return now->load(std::memory_order_seq_cst) == wait.expected;
+}
+
+// For a task that stands in line behind others of its object: those before it hand on what they are told, whether they use
+// it or not, so it neither attempts nor announces itself.
+inline void lock_line_up(LockBody<SharedWorld>* body, Wait* wait) noexcept { wait->on(body->mutex.futex(), 0); }
+inline void semaphore_line_up(SemaphoreBody<SharedWorld>* body, Wait* wait) noexcept { wait->on(body->semaphore.futex(), 0); }
+inline void permits_line_up(PermitsBody<SharedWorld>* body, Wait* wait) noexcept { wait->on(body->permits.futex(), 0); }
+
+// Leaves the place. `used`: its notification, if there was one, has served its purpose; else it is passed on.
+inline void task_leave(Place& place, Mapping* m, bool used) noexcept {
+    if (place.state == tasks::PlaceState::absent) return;
+    const tasks::Lot::Left left = lot.leave(place);
+    bool owed = left.notified && !used;
+    if (m != nullptr && m->reactor != SharedDoorbells::kNoReactor) {
+        SharedDoorbells bells(m->arena.header());
+        if (left.bucket_empty) {
+            owed = bells.unsubscribe(m->reactor, place.bucket) || owed;
+            // Another thread may have parked there since.
+            if (lot.parks_in(place.arena, place.bucket)) {
+                bells.subscribe(m->reactor, place.bucket);
+                lot.notify_bucket(place.arena, place.bucket, true);  // wakes may have passed it by
+            }
+        } else {
+            owed = owed || (!used && bells.is_rung(m->reactor, place.bucket));
+        }
+    }
+    if (!owed) return;
+    if (m == nullptr) PrivateWorld::wake(place.word, 1, place.bits);
+    else SharedWorld::wake(place.word, 1, place.bits);
+}
+
+inline bool tasks_notified() noexcept { return lot.has_notified(); }
+// The owner of the next notified place that is to be told to its event loop, with a reference; null: none.
+inline void* take_notified() noexcept {
+    Place* place = lot.take_notified([](Place& p) { Py_INCREF(static_cast<PyObject*>(p.owner)); });
+    return place == nullptr ? nullptr : place->owner;
+}
+
+// ---- The reactor
+
+inline constexpr std::int64_t kLookEvery = 128'000'000;
+inline constexpr std::int64_t kWithoutWaitAny = 4'000'000;  // where one thread cannot sleep on several words
+
+// Sleeps, without the interpreter, until a task has been notified. Returns at the latest every kLookEvery, so that whoever
+// calls can end.
+inline void reactor_turn(std::int64_t* looked) noexcept {
+    const InterpreterReleased released;
+    platform::WaitedWord words[platform::kMostWaitedWords];
+    unsigned count = 0;
+    bool unheard = false;
+    for (Mapping* m = Mapping::first(); m != nullptr && count < platform::kMostWaitedWords; m = m->next()) {
+        if (!m->member()) continue;
+        if (m->reactor == SharedDoorbells::kNoReactor) {
+            unheard = unheard || lot.parks_in(m->base);
+            continue;
+        }
+        SharedDoorbells bells(m->arena.header());
+        words[count++] = {bells.futex(m->reactor), bells.bell(m->reactor), platform::FutexScope::shared};
+        bells.collect(m->reactor, [&](std::uint32_t bucket, bool all) { lot.notify_bucket(m->base, bucket, all); });
+    }
+    if (unheard) {  // an arena whose reactors are all taken: its tasks are told to try every few milliseconds
+        lot.notify_to_look([](const Place&) { return true; });
+    }
+    if (!lot.has_notified()) {
+        const std::int64_t now = platform::now();
+        if (now - *looked >= kLookEvery) {
+            *looked = now;
+            lot.notify_to_look([](const Place&) { return true; });
+            for (Mapping* m = Mapping::first(); m != nullptr; m = m->next())
+                if (m->member() && m->sweep_due()) m->sweep();
+        }
+    }
+    if (lot.has_notified()) return;
+    static constinit std::uint32_t nothing = 0;
+    if (count == 0) words[count++] = {&nothing, 0, platform::FutexScope::process};
+    platform::futex_wait_any(words, count, unheard ? kWithoutWaitAny : lot.empty() ? kLongestSlice : kLookEvery, kWithoutWaitAny);
+    for (Mapping* m = Mapping::first(); m != nullptr; m = m->next())
+        if (m->member() && m->reactor != SharedDoorbells::kNoReactor)
+            SharedDoorbells(m->arena.header()).collect(m->reactor, [&](std::uint32_t bucket, bool all) {
+                lot.notify_bucket(m->base, bucket, all);
+            });
+}
+
+inline void install_tasks() noexcept {
+    platform::wake_hook.store(wake_everybody, std::memory_order_release);
+    pthread_atfork(nullptr, nullptr, [] { lot.reinitialise(); });
+}
+
+}  // namespace treadle::core

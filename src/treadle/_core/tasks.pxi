@@ -1,0 +1,242 @@
+# tasks.pxi: tasks of event loops that wait for an object: parked without a thread, told by whoever changes the object.
+# What treadle.aio builds its coroutines on.
+
+cdef extern from "Python.h":
+    unsigned long PyThread_get_thread_ident()
+
+
+class _Pending:
+    """What an attempt returns that has to wait."""
+
+    def __repr__(self):
+        return "PENDING"
+
+
+PENDING = _Pending()
+cdef object _PENDING = PENDING
+
+cdef object _start_thread = threading._start_new_thread
+cdef object _reactor_of = None  # the pid whose reactor runs
+
+
+@cython.no_gc_clear  # __dealloc__ passes on what is owed
+@cython.final
+cdef class Waiter:
+    """Waiter(loop, new_signal)\n--\n
+    The wait of one task: attempts, parks, is told, attempts again.
+
+    loop: has ``call_soon_threadsafe``. new_signal: makes what the task awaits, with ``done()`` and ``set_result()``, as a
+    future. Each attempt that returns PENDING says, in here, what to wait for; ``arm`` then parks the task there. Whoever
+    ends the wait calls ``close``, which passes on a notification that was not used.
+    """
+
+    cdef Place place
+    cdef Wait wait
+    cdef Mapping* mapping
+    cdef bint looks  # the object may be held up by others' deaths: look from time to time
+    cdef bint look  # with the next attempt
+    cdef bint again  # it was told before, in vain
+    cdef bint used
+    cdef bint expired
+    cdef bint lined_up  # it parks behind others, without having attempted
+    cdef uint32_t* line  # how many tasks wait for the object, if they are served in order
+    cdef object lined_up_at
+    cdef unsigned long thread
+    cdef object loop
+    cdef object new_signal
+    cdef object signal
+
+    def __cinit__(self, loop, new_signal):
+        self.place.owner = <void*>self
+        self.loop = loop
+        self.new_signal = new_signal
+        self.thread = PyThread_get_thread_ident()
+
+    def __dealloc__(self):
+        task_leave(self.place, self.mapping, self.used)
+        self._leave_line()
+
+    cdef int _leave_line(self) noexcept:
+        if self.line != NULL:
+            self.line[0] -= 1
+            self.line = NULL
+        return 0
+
+    cdef bint _joins(self, object owner, uint32_t* line) noexcept:
+        """Must this task stand in line behind others, now that it has come?"""
+        if self.lined_up_at is not None:
+            return False
+        self.lined_up_at = owner
+        self.line = line
+        line[0] += 1
+        self.lined_up = line[0] > 1
+        return self.lined_up
+
+    cdef object _begin(self, const Handle& handle, bint looks):
+        self.mapping = handle.mapping
+        self.looks = looks
+
+    def arm(self):
+        """Parks where the last attempt said; returns what to await, or None if it is worth another attempt at once."""
+        task_leave(self.place, self.mapping, True)  # it has made its attempt
+        if self.wait.section and not self.lined_up:
+            # Somebody is inside a short section: it lasts a microsecond, unless the system does not let it run.
+            signal = self.new_signal()
+            self.loop.call_soon(_set, signal)
+            return signal
+        if self.mapping != NULL:
+            _need_reactor(self.mapping)
+        self.signal = self.new_signal()
+        self.look = False
+        if not task_park(self.place, self.mapping, self.wait, self.looks, self.again) and not self.lined_up:
+            return None
+        self.again = True
+        self.lined_up = False
+        return self.signal
+
+    def expire(self):
+        """The time is up: the task makes a last attempt."""
+        self.expired = True
+        if self.signal is not None:
+            _set(self.signal)
+
+    @property
+    def is_expired(self):
+        """Whether the time is up."""
+        return bool(self.expired)
+
+    def close(self, bint used):
+        """Ends the wait. used: the last attempt succeeded; otherwise a notification is passed on."""
+        self.used = used
+        task_leave(self.place, self.mapping, used)
+        self._leave_line()
+        if tasks_notified():
+            self.loop.call_soon(_deliver_later)  # not here: what the task was given must reach it
+
+
+def _set(signal):
+    if not signal.done():
+        signal.set_result(None)
+
+
+def _set_all(list signals):
+    for signal in signals:
+        if not signal.done():
+            signal.set_result(None)
+
+
+cdef _need_reactor(Mapping* mapping):
+    global _reactor_of
+    need_reactor(mapping, _token_in(mapping))
+    if _reactor_of != os.getpid():
+        _reactor_of = os.getpid()
+        try:
+            _start_thread(_react, ())
+        except BaseException:
+            _reactor_of = None
+            raise
+
+
+def _react():
+    """The reactor: hands the wakes of other processes to this one's event loops. One thread of each process at most."""
+    cdef int64_t looked = 0
+    while True:
+        reactor_turn(&looked)
+        try:
+            _deliver()
+        except BaseException:  # at the interpreter's end
+            pass
+
+
+# ---- Telling tasks
+
+def _deliver_later():
+    _deliver()
+
+
+cdef inline int _tell() except -1:
+    """What every call ends with that may have woken somebody: tells the tasks among them."""
+    if tasks_notified():
+        _deliver()
+    return 0
+
+
+cdef Waiter _next_notified():
+    cdef void* owner = take_notified()
+    if owner == NULL:
+        return None
+    waiter = <Waiter><object>owner
+    Py_DECREF(waiter)
+    return waiter
+
+
+cdef int _deliver() except -1:
+    cdef Waiter waiter
+    cdef unsigned long here = PyThread_get_thread_ident()
+    cdef dict elsewhere = None
+    while True:
+        waiter = _next_notified()
+        if waiter is None:
+            break
+        waiter.look = waiter.place.told_to
+        if waiter.thread == here:
+            _set(waiter.signal)
+            continue
+        if elsewhere is None:
+            elsewhere = {}
+        elsewhere.setdefault(waiter.loop, []).append(waiter)
+    if elsewhere is not None:
+        for loop, waiters in elsewhere.items():
+            _deliver_elsewhere(loop, waiters)
+    return 0
+
+
+cdef _deliver_elsewhere(loop, list waiters):
+    cdef Waiter waiter
+    try:
+        loop.call_soon_threadsafe(_set_all, [(<Waiter>waiter).signal for waiter in waiters])
+    except RuntimeError:  # the loop is closed: its tasks will never run again
+        for waiter in waiters:
+            task_leave(waiter.place, waiter.mapping, False)
+
+
+# ---- Who a task is
+
+@cython.final
+cdef class TaskIdentity:
+    """TaskIdentity(name)\n--\n
+    What one task goes by where owners are told apart: a token in each arena, as a thread has it. It ends with this object.
+    """
+
+    cdef bytes name
+    cdef Token private
+    cdef dict tokens  # by mapping
+    cdef int pid
+
+    def __cinit__(self, str name):
+        self.name = name.encode("utf-8", "replace")[:39]
+        self.tokens = {}
+        self.pid = os.getpid()
+
+    def __dealloc__(self):
+        if self.tokens and self.pid == os.getpid():
+            for mapping, token in self.tokens.items():
+                (<Mapping*><size_t>mapping).end_task(<Token>token)
+
+    cdef Token token_in(self, const Handle& handle) except 0:
+        cdef Token token
+        cdef const char* text = self.name
+        if handle.mapping == NULL:
+            if self.private == 0:
+                self.private = new_private_token()
+            return self.private
+        key = <size_t>handle.mapping
+        known = self.tokens.get(key)
+        if known is not None:
+            return known
+        _token_in(handle.mapping)  # the thread has one of its own
+        token = handle.mapping.register_task(text)
+        if token == 0:
+            raise ArenaFullError("the arena has no memory left for the record of another task")
+        self.tokens[key] = token
+        return token

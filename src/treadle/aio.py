@@ -1,0 +1,615 @@
+"""The awaitable views of all objects: what ``.aio`` gives.
+
+A view is the same object with coroutine methods. A task that waits owns no thread and never blocks
+its loop: it is parked in the process's lot, and whoever changes the object, a thread or a task of
+whatever process, has it told. Cancelling it loses nothing: an item or a permit is taken by the
+task itself, in the step in which it returns, so only a wake-up can be in flight, and that is passed
+on to the next.
+
+Prior art: ``asyncio``'s own primitives, whose semantics these keep (first come, first served among
+the tasks of one process), and trio's ``ParkingLot``. Departure: what is waited for is shared with
+threads and other processes, which may be faster.
+
+Works under asyncio, with any loop of its interface (uvloop), and under trio.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import sys
+import time
+import weakref
+from collections.abc import Awaitable, Callable, Iterable
+from threading import BrokenBarrierError
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+
+from treadle._core import PENDING, TaskIdentity, Waiter
+from treadle._errors import Empty, Full, ShutDown
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    import treadle
+
+__all__ = ["Barrier", "Condition", "Event", "Lock", "Queue", "RLock", "Semaphore"]
+
+_T = TypeVar("_T")
+
+
+# ---- Event loops
+
+
+class _TrioSignal:
+    """What a trio task awaits: as a future of asyncio's, as far as a Waiter uses it."""
+
+    def __init__(self, event: Any) -> None:
+        self._event = event
+
+    def done(self) -> bool:
+        return bool(self._event.is_set())
+
+    def set_result(self, result: None) -> None:
+        self._event.set()
+
+    def __await__(self) -> Any:
+        return self._event.wait().__await__()
+
+
+class _TrioLoop:
+    """A trio run, as far as a Waiter uses an event loop."""
+
+    def __init__(self, trio: Any) -> None:
+        self._trio = trio
+        self._token = trio.lowlevel.current_trio_token()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _TrioLoop) and self._token is other._token
+
+    def __hash__(self) -> int:
+        return hash(self._token)
+
+    def call_soon_threadsafe(self, function: Callable[..., object], *arguments: object) -> None:
+        try:
+            self._token.run_sync_soon(function, *arguments)
+        except self._trio.RunFinishedError as error:
+            raise RuntimeError("the trio run is over") from error
+
+    def call_soon(self, function: Callable[..., object], *arguments: object) -> None:
+        self._token.run_sync_soon(function, *arguments)
+
+    def call_later(self, seconds: float, function: Callable[[], object]) -> Any:
+        scope = self._trio.CancelScope()
+
+        async def fire() -> None:
+            with scope:
+                await self._trio.sleep(seconds)
+                function()
+
+        self._trio.lowlevel.spawn_system_task(fire)
+        return scope
+
+    def new_signal(self) -> _TrioSignal:
+        return _TrioSignal(self._trio.Event())
+
+
+def _host() -> tuple[Any, Callable[[], Any]]:
+    """The event loop that runs the calling task, and what makes something to await."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        trio = sys.modules.get("trio")
+        if trio is None:
+            raise
+        try:
+            run = _TrioLoop(trio)
+        except RuntimeError:
+            raise RuntimeError("no running event loop, neither asyncio's nor trio's") from None
+        return run, run.new_signal
+    return loop, loop.create_future
+
+
+def _current_task() -> Any:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return sys.modules["trio"].lowlevel.current_task()
+
+
+_identities: weakref.WeakKeyDictionary[Any, TaskIdentity] = weakref.WeakKeyDictionary()
+
+
+def _identity() -> TaskIdentity:
+    """What the calling task goes by where owners are told apart."""
+    task = _current_task()
+    identity = _identities.get(task)
+    if identity is None:
+        name = task.get_name() if hasattr(task, "get_name") else task.name
+        identity = _identities[task] = TaskIdentity(name)
+    return identity
+
+
+async def _until(attempt: Callable[[Waiter], Any], timeout: float | None = None) -> Any:
+    """Attempts until the result is not PENDING, or the time is up; returns the last result."""
+    loop, new_signal = _host()
+    waiter = Waiter(loop, new_signal)
+    used = False
+    timer = None
+    try:
+        while (result := attempt(waiter)) is PENDING:
+            if waiter.is_expired:
+                return PENDING
+            if timeout is not None and timer is None:
+                timer = loop.call_later(max(timeout, 0), waiter.expire)
+            signal = waiter.arm()
+            if signal is not None:
+                await signal
+        used = True
+        return result
+    finally:
+        if timer is not None:
+            timer.cancel()
+        waiter.close(used)
+
+
+async def _surely(until: Callable[[], Awaitable[Any]]) -> None:
+    """Awaits to the end, whatever cancels meanwhile; what did is raised afterwards."""
+    cancelled = None
+    while True:
+        try:
+            await until()
+            break
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        try:
+            raise cancelled
+        finally:
+            cancelled = None  # no cycle with its traceback
+
+
+def _acquire_timeout(blocking: bool, timeout: float | None) -> float | None:
+    """The timeout of ``acquire(blocking, timeout)``; None is for ever."""
+    if timeout is None or timeout == -1:
+        return None if blocking else 0
+    if not blocking:
+        raise ValueError("can't specify a timeout for a non-blocking call")
+    if timeout < 0:
+        raise ValueError("timeout value must be a non-negative number")
+    return timeout
+
+
+# ---- Locks
+
+
+class _Entered:
+    """``async with``, for what has ``acquire`` and ``release``."""
+
+    async def acquire(self, blocking: bool = True, timeout: float | None = -1) -> bool:
+        raise NotImplementedError
+
+    def release(self) -> None:
+        raise NotImplementedError
+
+    async def __aenter__(self) -> None:
+        await self.acquire()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.release()
+
+
+class Lock(_Entered):
+    """A ``treadle.Lock`` for tasks: ``lock.aio``.
+
+    >>> import asyncio, treadle
+    >>> lock = treadle.Lock()
+    >>> async def main():
+    ...     async with lock.aio:
+    ...         return lock.locked()
+    >>> asyncio.run(main())
+    True
+    """
+
+    __slots__ = ("_lock",)
+
+    def __init__(self, lock: treadle.Lock) -> None:
+        self._lock = lock
+
+    async def acquire(self, blocking: bool = True, timeout: float | None = -1) -> bool:
+        """As ``treadle.Lock.acquire``."""
+        left = _acquire_timeout(blocking, timeout)
+        if self._lock._try():
+            return True
+        if left == 0:
+            return self._lock.acquire(False)
+        return await _until(self._lock._attempt, left) is not PENDING
+
+    def release(self) -> None:
+        """As ``treadle.Lock.release``."""
+        self._lock.release()
+
+    def locked(self) -> bool:
+        """As ``treadle.Lock.locked``."""
+        return self._lock.locked()
+
+    # What a condition asks of its lock.
+
+    def _is_owned(self) -> bool:
+        return self._lock.locked()
+
+    def _release_save(self) -> None:
+        self._lock.release()
+
+    async def _restore(self, saved: Any) -> None:
+        await _until(functools.partial(self._lock._attempt_restore, saved))
+
+
+class RLock(_Entered):
+    """A ``treadle.RLock`` for tasks: ``lock.aio``. The task owns it, not its thread.
+
+    >>> import asyncio, treadle
+    >>> lock = treadle.RLock()
+    >>> async def main():
+    ...     async with lock.aio, lock.aio:
+    ...         return lock.locked()
+    >>> asyncio.run(main())
+    True
+    """
+
+    __slots__ = ("_lock",)
+
+    def __init__(self, lock: treadle.RLock) -> None:
+        self._lock = lock
+
+    async def acquire(self, blocking: bool = True, timeout: float | None = -1) -> bool:
+        """As ``treadle.RLock.acquire``, for the calling task."""
+        left = _acquire_timeout(blocking, timeout)
+        result = await _until(functools.partial(self._lock._attempt_by, _identity()), left)
+        return result is not PENDING
+
+    def release(self) -> None:
+        """As ``treadle.RLock.release``, for the calling task."""
+        self._lock._release_by(_identity())
+
+    def locked(self) -> bool:
+        """As ``treadle.RLock.locked``."""
+        return self._lock.locked()
+
+    def _is_owned(self) -> bool:
+        return self._lock._is_owned_by(_identity())
+
+    def _release_save(self) -> int:
+        return self._lock._release_save_by(_identity())
+
+    async def _restore(self, saved: Any) -> None:
+        restore = self._lock._attempt_restore_by
+        await _until(functools.partial(restore, _identity(), saved))
+
+
+class Semaphore(_Entered):
+    """A ``treadle.Semaphore`` or ``BoundedSemaphore`` for tasks: ``semaphore.aio``.
+
+    >>> import asyncio, treadle
+    >>> tickets = treadle.Semaphore(2)
+    >>> async def main():
+    ...     async with tickets.aio:
+    ...         return tickets.get_value()
+    >>> asyncio.run(main())
+    1
+    """
+
+    __slots__ = ("_semaphore",)
+
+    def __init__(self, semaphore: treadle.Semaphore | treadle.BoundedSemaphore) -> None:
+        self._semaphore = semaphore
+
+    async def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:
+        """As ``treadle.Semaphore.acquire``."""
+        left = _acquire_timeout(blocking, timeout)
+        if self._semaphore._try():
+            return True
+        if left == 0:
+            return False
+        return await _until(self._semaphore._attempt, left) is not PENDING
+
+    def release(self, n: int = 1) -> None:
+        """As ``treadle.Semaphore.release``."""
+        self._semaphore.release(n)
+
+    def get_value(self) -> int:
+        """As ``treadle.Semaphore.get_value``."""
+        return self._semaphore.get_value()
+
+
+# ---- Event, Condition, Barrier
+
+
+class Event:
+    """A ``treadle.Event`` for tasks: ``event.aio``.
+
+    >>> import asyncio, treadle
+    >>> asyncio.run(treadle.Event().aio.wait(timeout=0.01))
+    False
+    """
+
+    __slots__ = ("_event",)
+
+    def __init__(self, event: treadle.Event) -> None:
+        self._event = event
+
+    async def wait(self, timeout: float | None = None) -> bool:
+        """As ``treadle.Event.wait``."""
+        if self._event.is_set():
+            return True
+        attempt = functools.partial(self._event._attempt, self._event._epoch())
+        return await _until(attempt, timeout) is not PENDING
+
+    def set(self) -> None:
+        """As ``treadle.Event.set``."""
+        self._event.set()
+
+    def clear(self) -> None:
+        """As ``treadle.Event.clear``."""
+        self._event.clear()
+
+    def is_set(self) -> bool:
+        """As ``treadle.Event.is_set``."""
+        return self._event.is_set()
+
+
+class Condition(_Entered):
+    """A ``treadle.Condition`` for tasks: ``condition.aio``.
+
+    >>> import asyncio, treadle
+    >>> condition = treadle.Condition()
+    >>> async def main():
+    ...     async with condition.aio as entered:
+    ...         return await condition.aio.wait(timeout=0.01)
+    >>> asyncio.run(main())
+    False
+    """
+
+    __slots__ = ("_core", "_lock")
+
+    def __init__(self, condition: treadle.Condition) -> None:
+        lock = condition._lock
+        if not hasattr(lock, "aio"):
+            raise TypeError(
+                f"a task cannot wait for {type(lock).__module__}.{type(lock).__name__}; "
+                "make the condition with a treadle.Lock or treadle.RLock"
+            )
+        self._core = condition._core
+        self._lock: Lock | RLock = lock.aio
+
+    async def acquire(self, blocking: bool = True, timeout: float | None = -1) -> bool:
+        """Acquires the lock, as ``treadle.Lock.acquire``."""
+        return await self._lock.acquire(blocking, timeout)
+
+    def release(self) -> None:
+        """Releases the lock."""
+        self._lock.release()
+
+    def locked(self) -> bool:
+        """Returns whether somebody holds the lock."""
+        return self._lock.locked()
+
+    async def wait(self, timeout: float | None = None) -> bool:
+        """As ``treadle.Condition.wait``. Cancelled, it raises with the lock held again."""
+        if not self._lock._is_owned():
+            raise RuntimeError("cannot wait on un-acquired lock")
+        core = self._core
+        ticket = core._enlist()
+        try:
+            saved = self._lock._release_save()
+            try:
+                result = await _until(functools.partial(core._attempt, ticket), timeout)
+            finally:
+                await _surely(functools.partial(self._lock._restore, saved))
+        except BaseException:
+            # A notification that came all the same belongs to somebody else.
+            if core._cancel(ticket):
+                core.notify(1)
+            raise
+        return result is not PENDING or core._cancel(ticket)
+
+    async def wait_for(self, predicate: Callable[[], Any], timeout: float | None = None) -> Any:
+        """As ``treadle.Condition.wait_for``."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        result = predicate()
+        while not result:
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                break
+            await self.wait(left)
+            result = predicate()
+        return result
+
+    def notify(self, n: int = 1) -> None:
+        """As ``treadle.Condition.notify``."""
+        if not self._lock._is_owned():
+            raise RuntimeError("cannot notify on un-acquired lock")
+        self._core.notify(n)
+
+    def notify_all(self) -> None:
+        """As ``treadle.Condition.notify_all``."""
+        self.notify(0x7FFFFFFF)
+
+
+class Barrier:
+    """A ``treadle.Barrier`` for tasks: ``barrier.aio``.
+
+    >>> import asyncio, treadle
+    >>> barrier = treadle.Barrier(2)
+    >>> async def main():
+    ...     return sorted(await asyncio.gather(barrier.aio.wait(), barrier.aio.wait()))
+    >>> asyncio.run(main())
+    [0, 1]
+    """
+
+    __slots__ = ("_barrier",)
+
+    def __init__(self, barrier: treadle.Barrier) -> None:
+        self._barrier = barrier
+
+    async def wait(self, timeout: float | None = None) -> int:
+        """As ``treadle.Barrier.wait``; a task that is cancelled breaks the barrier."""
+        barrier = self._barrier
+        core = barrier._core
+        if timeout is None:
+            timeout = barrier._timeout
+        deadline = None if timeout is None else time.monotonic() + timeout
+        arrived = await _until(core._attempt_arrive, timeout)
+        if arrived is None or arrived is PENDING:
+            barrier._fail(timed_out=arrived is PENDING)
+        phase, index = arrived
+        left = None if deadline is None else deadline - time.monotonic()
+        try:
+            if index + 1 == barrier.parties:
+                if barrier._action is not None:
+                    barrier._action()
+                passed = True if core._trip(phase) else None
+            else:
+                passed = await _until(functools.partial(core._attempt, phase), left)
+        except BaseException:
+            core._give_up(phase)
+            raise
+        if passed is PENDING and core._give_up(phase):
+            passed = True
+        if passed is not True:
+            barrier._fail(timed_out=passed is PENDING)
+        return int(index)
+
+    async def __aenter__(self) -> int:
+        return await self.wait()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        pass
+
+
+# ---- Queues
+
+
+class Queue(Generic[_T]):
+    """A queue for tasks: ``queue.aio``.
+
+    >>> import asyncio, treadle
+    >>> queue = treadle.Queue()
+    >>> async def main():
+    ...     await queue.aio.put_many("ab")
+    ...     queue.shutdown()
+    ...     return [item async for item in queue.aio]
+    >>> asyncio.run(main())
+    ['a', 'b']
+    """
+
+    __slots__ = ("_queue",)
+
+    def __init__(self, queue: treadle.Queue[_T]) -> None:
+        self._queue = queue
+
+    async def put(self, item: _T, block: bool = True, timeout: float | None = None) -> None:
+        """As ``treadle.Queue.put``."""
+        queue = self._queue
+        if queue._put_now(item):
+            return
+        if not block:
+            raise Full
+        await self._put_all([item], timeout)
+
+    async def put_many(self, items: Iterable[_T], timeout: float | None = None) -> None:
+        """As ``treadle.Queue.put_many``."""
+        await self._put_all(list(items), timeout)
+
+    async def _put_all(self, items: list[_T], timeout: float | None) -> None:
+        attempt = functools.partial(self._queue._attempt_put, self._queue._prepare(items))
+        if await _until(attempt, _queue_timeout(timeout)) is PENDING:
+            raise Full
+
+    async def get(
+        self, block: bool = True, timeout: float | None = None, *, copy: bool = True
+    ) -> _T:
+        """As ``treadle.Queue.get``."""
+        queue = self._queue
+        item = queue._get_now(copy)
+        if item is PENDING:
+            if not block:
+                raise Empty
+            attempt = functools.partial(queue._attempt_get, copy)
+            item = await _until(attempt, _queue_timeout(timeout))
+            if item is PENDING:
+                raise Empty
+        return item  # type: ignore[no-any-return]
+
+    async def get_many(self, max_items: int, timeout: float | None = None) -> list[_T]:
+        """As ``treadle.Queue.get_many``."""
+        if max_items < 1:
+            raise ValueError(f"max_items must be one or more, not {max_items}")
+        attempt = functools.partial(self._queue._attempt_get_many, min(max_items, 1 << 20))
+        items = await _until(attempt, timeout)
+        if items is PENDING:
+            raise Empty
+        return items  # type: ignore[no-any-return]
+
+    async def lease(self, timeout: float | None = None) -> treadle.Lease[_T]:
+        """As ``treadle.Queue.lease``: ``with await queue.aio.lease() as lease:``."""
+        lease = await _until(self._queue._attempt_lease, timeout)
+        if lease is PENDING:
+            raise Empty
+        return lease  # type: ignore[no-any-return]
+
+    async def join(self, timeout: float | None = None) -> bool:
+        """As ``treadle.Queue.join``."""
+        return await _until(self._queue._attempt_join, timeout) is not PENDING
+
+    def put_nowait(self, item: _T) -> None:
+        """As ``treadle.Queue.put_nowait``."""
+        self._queue.put_nowait(item)
+
+    def get_nowait(self) -> _T:
+        """As ``treadle.Queue.get_nowait``."""
+        return self._queue.get_nowait()
+
+    def task_done(self) -> None:
+        """As ``treadle.Queue.task_done``."""
+        self._queue.task_done()
+
+    def shutdown(self, immediate: bool = False) -> None:
+        """As ``treadle.Queue.shutdown``."""
+        self._queue.shutdown(immediate)
+
+    def qsize(self) -> int:
+        """As ``treadle.Queue.qsize``."""
+        return self._queue.qsize()
+
+    def empty(self) -> bool:
+        """As ``treadle.Queue.empty``."""
+        return self._queue.empty()
+
+    def full(self) -> bool:
+        """As ``treadle.Queue.full``."""
+        return self._queue.full()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> _T:
+        try:
+            return await self.get()
+        except ShutDown:
+            raise StopAsyncIteration from None
+
+
+def _queue_timeout(timeout: float | None) -> float | None:
+    if timeout is not None and timeout < 0:
+        raise ValueError("'timeout' must be a non-negative number")
+    return timeout
