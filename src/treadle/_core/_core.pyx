@@ -22,6 +22,8 @@ include "ring.pxi"
 include "local.pxi"
 include "queues.pxi"
 include "leases.pxi"
+include "dropins.pxi"
 
 _install()
 _show_rings_to_collector()
+_name_dropins()

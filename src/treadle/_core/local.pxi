@@ -19,6 +19,9 @@ cdef class _PrivateStore(_Store):
     cdef str label(self):
         return _text(self.text)
 
+    cdef int set_maxsize(self, uint64_t maxsize) except -1:
+        raise NotImplementedError
+
     cdef int give_back(self, object item) except -1:
         """Puts back an item that was taken: the next to be taken, or where its order puts it."""
         raise NotImplementedError
@@ -236,6 +239,10 @@ cdef class _LocalStore(_PrivateStore):
             raise MemoryError
         return _tell()
 
+    cdef int set_maxsize(self, uint64_t maxsize) except -1:
+        self.queue.gates.set_max_items(maxsize)
+        return _tell()
+
     cdef int done(self) except -1:
         cdef int result = gates_done(&self.queue.gates, 1)
         _tell()
@@ -410,6 +417,10 @@ cdef class _GuardedStore(_PrivateStore):
             self.store_item(item)
         finally:
             self.gates.end_return(self.held())
+        return _tell()
+
+    cdef int set_maxsize(self, uint64_t maxsize) except -1:
+        self.gates.set_max_items(maxsize)
         return _tell()
 
     cdef int done(self) except -1:

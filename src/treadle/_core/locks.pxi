@@ -402,6 +402,9 @@ cdef class Lock(_LockState):
         """
         return _aio().Lock(self)
 
+    def _waiting_tasks(self):
+        return self.tasks
+
     def _try(self):
         return self.tasks == 0 and lock_try(self.body, _token(self.handle))
 

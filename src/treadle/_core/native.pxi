@@ -284,6 +284,7 @@ cdef extern from "Python.h":
     ctypedef int (*Traverse "traverseproc")(PyObject*, Visit, void*) noexcept
     ctypedef int (*Clear "inquiry")(PyObject*) noexcept
     ctypedef struct CollectedType "PyTypeObject":
+        const char* tp_name
         Traverse tp_traverse
         Clear tp_clear
 
@@ -292,11 +293,13 @@ cdef extern from "local_ops.hpp" namespace "treadle::core" nogil:
         uint64_t count()
         bint full()
         bint is_shut()
+        void set_max_items(uint64_t)
     cppclass LocalQueue:
         LocalGates gates
         void free_memory()
     cppclass GuardedTurnstile:
         void initialise(uint64_t max_items)
+        void set_max_items(uint64_t)
         uint64_t count()
         bint full()
         void end_put(uint64_t count, uint32_t added, const Wait&)

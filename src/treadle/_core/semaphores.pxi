@@ -276,6 +276,9 @@ cdef class Semaphore(_SemaphoreState):
         """
         return _aio().Semaphore(self)
 
+    def _waiting_tasks(self):
+        return self.tasks
+
     def _try(self):
         return self.tasks == 0 and (
             self.body.semaphore.try_acquire() if self.permits == NULL else self._acquire(0)
@@ -396,6 +399,9 @@ cdef class BoundedSemaphore(_SemaphoreState):
         7
         """
         return _aio().Semaphore(self)
+
+    def _waiting_tasks(self):
+        return self.tasks
 
     def _try(self):
         return self.tasks == 0 and (

@@ -180,7 +180,10 @@ cdef int _deliver() except -1:
             break
         waiter.look = waiter.place.told_to
         if waiter.thread == here:
-            _set(waiter.signal)
+            if waiter.signal.done():  # cancelled already: it goes to the next at once
+                task_leave(waiter.place, waiter.mapping, False)
+            else:
+                waiter.signal.set_result(None)
             continue
         if elsewhere is None:
             elsewhere = {}

@@ -45,15 +45,21 @@ public:
     template <class T>
     using Atom = typename World::template Atom<T>;
 
-    void initialise(std::uint64_t max_items) noexcept { max_items_ = max_items; }
+    void initialise(std::uint64_t max_items) noexcept { max_items_.store(max_items, std::memory_order_relaxed); }
 
-    std::uint64_t max_items() const noexcept { return max_items_; }
+    std::uint64_t max_items() const noexcept { return max_items_.load(std::memory_order_relaxed); }
+    // Whoever waits for room looks whether there is some now.
+    void set_max_items(std::uint64_t max_items) noexcept {
+        max_items_.store(max_items, std::memory_order_release);
+        putters_.fetch_add(2, std::memory_order_relaxed);
+        World::wake(&putters_, word::kWakeAll);
+    }
     std::uint64_t count() const noexcept { return count_.load(std::memory_order_acquire); }
     std::uint64_t puts() const noexcept { return puts_.load(std::memory_order_relaxed); }
     std::uint64_t unfinished() const noexcept { return unfinished_.load(std::memory_order_acquire); }
     Mode mode() const noexcept { return static_cast<Mode>(mode_.load(std::memory_order_acquire)); }
     bool is_shut() const noexcept { return mode() != Mode::open; }
-    bool full() const noexcept { return max_items_ != 0 && count() >= max_items_; }
+    bool full() const noexcept { return max_items() != 0 && count() >= max_items(); }
     bool entered_by(word::Token token) const noexcept { return section_.held() && section_.owner() == token; }
 
     // May an attempt succeed? For those who spin without being allowed to attempt.
@@ -175,7 +181,7 @@ private:
     [[no_unique_address]] Section section_;
     Atom<std::uint32_t> mode_;
     Gate getters_, putters_, joiners_;
-    std::uint64_t max_items_;  // 0: unbounded
+    Atom<std::uint64_t> max_items_;  // 0: unbounded
     Atom<std::uint64_t> count_, puts_, unfinished_;
 };
 
