@@ -16,6 +16,7 @@ NATIVE = {
     "platform": set[str](),
     "word": {"platform"},
     "local": {"word", "platform"},
+    "tasks": {"arena", "word", "platform"},
     "arena": {"word", "platform"},
     "ring": {"arena", "word", "platform"},
 }
@@ -52,9 +53,13 @@ PUBLIC = "public names"
 PYTHON: dict[str, set[str]] = {
     "_errors": set(),
     "_records": set(),
-    "_core": {"_errors", "_records"},
-    "_sync": {"_core", "_errors", "_records"},
+    "_core": {"_errors", "_records", "aio"},  # the latter when it is asked for
+    "_sync": {"_core", "_errors", "_records", "aio"},
     "__init__": {"_core", "_errors", "_records", "_sync"},
+    "aio": {"_core", "_errors", "_sync"},  # _sync: types only
+    "queue": {"_core", "_errors"},
+    "threading": {"_core", PUBLIC},
+    "asyncio": {"_core", "aio", PUBLIC},
     "benchmarks": {PUBLIC},
     "demo": {PUBLIC},
     "cli": {ANYTHING},

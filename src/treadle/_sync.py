@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, NoReturn
 
+    from treadle._records import BarrierStatistics, ConditionStatistics
     from treadle.aio import Barrier as AioBarrier
     from treadle.aio import Condition as AioCondition
-    from treadle._records import BarrierStatistics, ConditionStatistics
 
 __all__ = [
     "Barrier",

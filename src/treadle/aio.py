@@ -21,7 +21,6 @@ import sys
 import time
 import weakref
 from collections.abc import Awaitable, Callable, Iterable
-from threading import BrokenBarrierError
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from treadle._core import PENDING, TaskIdentity, Waiter
@@ -30,7 +29,7 @@ from treadle._errors import Empty, Full, ShutDown
 if TYPE_CHECKING:
     from types import TracebackType
 
-    import treadle
+    from treadle import _core, _sync
 
 __all__ = ["Barrier", "Condition", "Event", "Lock", "Queue", "RLock", "Semaphore"]
 
@@ -217,7 +216,7 @@ class Lock(_Entered):
 
     __slots__ = ("_lock",)
 
-    def __init__(self, lock: treadle.Lock) -> None:
+    def __init__(self, lock: _core.Lock) -> None:
         self._lock = lock
 
     async def acquire(self, blocking: bool = True, timeout: float | None = -1) -> bool:
@@ -263,7 +262,7 @@ class RLock(_Entered):
 
     __slots__ = ("_lock",)
 
-    def __init__(self, lock: treadle.RLock) -> None:
+    def __init__(self, lock: _core.RLock) -> None:
         self._lock = lock
 
     async def acquire(self, blocking: bool = True, timeout: float | None = -1) -> bool:
@@ -305,7 +304,7 @@ class Semaphore(_Entered):
 
     __slots__ = ("_semaphore",)
 
-    def __init__(self, semaphore: treadle.Semaphore | treadle.BoundedSemaphore) -> None:
+    def __init__(self, semaphore: _core.Semaphore | _core.BoundedSemaphore) -> None:
         self._semaphore = semaphore
 
     async def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:
@@ -339,7 +338,7 @@ class Event:
 
     __slots__ = ("_event",)
 
-    def __init__(self, event: treadle.Event) -> None:
+    def __init__(self, event: _core.Event) -> None:
         self._event = event
 
     async def wait(self, timeout: float | None = None) -> bool:
@@ -376,7 +375,7 @@ class Condition(_Entered):
 
     __slots__ = ("_core", "_lock")
 
-    def __init__(self, condition: treadle.Condition) -> None:
+    def __init__(self, condition: _sync.Condition) -> None:
         lock = condition._lock
         if not hasattr(lock, "aio"):
             raise TypeError(
@@ -453,7 +452,7 @@ class Barrier:
 
     __slots__ = ("_barrier",)
 
-    def __init__(self, barrier: treadle.Barrier) -> None:
+    def __init__(self, barrier: _sync.Barrier) -> None:
         self._barrier = barrier
 
     async def wait(self, timeout: float | None = None) -> int:
@@ -514,7 +513,7 @@ class Queue(Generic[_T]):
 
     __slots__ = ("_queue",)
 
-    def __init__(self, queue: treadle.Queue[_T]) -> None:
+    def __init__(self, queue: _core.Queue[_T]) -> None:
         self._queue = queue
 
     async def put(self, item: _T, block: bool = True, timeout: float | None = None) -> None:
@@ -560,7 +559,7 @@ class Queue(Generic[_T]):
             raise Empty
         return items  # type: ignore[no-any-return]
 
-    async def lease(self, timeout: float | None = None) -> treadle.Lease[_T]:
+    async def lease(self, timeout: float | None = None) -> _core.Lease[_T]:
         """As ``treadle.Queue.lease``: ``with await queue.aio.lease() as lease:``."""
         lease = await _until(self._queue._attempt_lease, timeout)
         if lease is PENDING:

@@ -17,7 +17,7 @@ Everything else is the standard library's own.
 import asyncio as _standard
 import enum
 import math
-from asyncio import *  # noqa: F403  what the running Python has
+import sys
 from collections.abc import Callable
 from types import GenericAlias, TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -26,7 +26,28 @@ import treadle
 from treadle._core import PENDING
 from treadle.aio import _until
 
-__all__ = list(_standard.__all__)
+if TYPE_CHECKING:
+    from asyncio.base_events import *  # noqa: F403
+    from asyncio.coroutines import *  # noqa: F403
+    from asyncio.events import *  # noqa: F403
+    from asyncio.exceptions import *  # noqa: F403
+    from asyncio.futures import *  # noqa: F403
+    from asyncio.protocols import *  # noqa: F403
+    from asyncio.queues import QueueEmpty as QueueEmpty
+    from asyncio.queues import QueueFull as QueueFull
+    from asyncio.runners import *  # noqa: F403
+    from asyncio.streams import *  # noqa: F403
+    from asyncio.subprocess import *  # noqa: F403
+    from asyncio.taskgroups import *  # noqa: F403
+    from asyncio.tasks import *  # noqa: F403
+    from asyncio.threads import *  # noqa: F403
+    from asyncio.timeouts import *  # noqa: F403
+    from asyncio.transports import *  # noqa: F403
+    from asyncio.unix_events import *  # noqa: F403
+else:
+    from asyncio import *  # noqa: F403  what the running Python has
+
+    __all__ = list(_standard.__all__)
 
 _T = TypeVar("_T")
 _SHUT_DOWN: type[Exception] = getattr(_standard, "QueueShutDown", treadle.ShutDown)
@@ -403,7 +424,7 @@ class Queue(Generic[_T]):
         """Waits until every item that was put is done with."""
         await _until(self._queue._attempt_join)
 
-    if hasattr(_standard, "QueueShutDown"):
+    if sys.version_info >= (3, 13):
 
         def shutdown(self, immediate: bool = False) -> None:
             """Ends the queue: put raises QueueShutDown, and get once the queue is empty."""
@@ -426,7 +447,8 @@ class Queue(Generic[_T]):
     def __str__(self) -> str:
         return f"<{type(self).__name__} {self._format()}>"
 
-    __class_getitem__ = classmethod(GenericAlias)
+    if not TYPE_CHECKING:
+        __class_getitem__ = classmethod(GenericAlias)
 
 
 class PriorityQueue(Queue[_T]):

@@ -11,7 +11,6 @@ True
 """
 
 import queue as _standard
-from queue import *  # noqa: F403  what the running Python has
 from typing import TYPE_CHECKING, Any
 
 from treadle._core import PrivateLifoQueue as LifoQueue
@@ -23,6 +22,6 @@ from treadle._errors import Empty, Full, ShutDown
 __all__ = ["Empty", "Full", "LifoQueue", "PriorityQueue", "Queue", "ShutDown", "SimpleQueue"]
 
 if not TYPE_CHECKING:
-
+    # Whatever else the running Python has.
     def __getattr__(name: str) -> Any:
         return getattr(_standard, name)

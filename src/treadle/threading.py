@@ -13,13 +13,35 @@ True
 import threading as _standard
 import warnings
 from collections.abc import Callable
-from threading import *  # noqa: F403  what the running Python has
 from typing import TYPE_CHECKING, Any
 
 import treadle
 from treadle._core import call_site
 
-__all__ = list(_standard.__all__)
+if TYPE_CHECKING:
+    from threading import TIMEOUT_MAX as TIMEOUT_MAX
+    from threading import BrokenBarrierError as BrokenBarrierError
+    from threading import ExceptHookArgs as ExceptHookArgs
+    from threading import Thread as Thread
+    from threading import ThreadError as ThreadError
+    from threading import Timer as Timer
+    from threading import active_count as active_count
+    from threading import current_thread as current_thread
+    from threading import enumerate as enumerate
+    from threading import excepthook as excepthook
+    from threading import get_ident as get_ident
+    from threading import get_native_id as get_native_id
+    from threading import getprofile as getprofile
+    from threading import gettrace as gettrace
+    from threading import local as local
+    from threading import main_thread as main_thread
+    from threading import setprofile as setprofile
+    from threading import settrace as settrace
+    from threading import stack_size as stack_size
+else:
+    from threading import *  # noqa: F403  what the running Python has
+
+    __all__ = list(_standard.__all__)
 
 
 class _FactoryType(type):
@@ -76,7 +98,7 @@ class Condition(treadle.Condition):
 
     if hasattr(_standard.Condition, "notifyAll"):
 
-        def notifyAll(self) -> None:  # noqa: N802
+        def notifyAll(self) -> None:
             """Wakes all waiters; deprecated, use ``notify_all()``."""
             _deprecated("notifyAll", "notify_all")
             self.notify_all()
@@ -120,7 +142,7 @@ class Event(treadle.Event):
 
     if hasattr(_standard.Event, "isSet"):
 
-        def isSet(self) -> bool:  # noqa: N802
+        def isSet(self) -> bool:
             """Returns whether the flag is set; deprecated, use ``is_set()``."""
             _deprecated("isSet", "is_set")
             return self.is_set()
@@ -141,9 +163,7 @@ class Barrier(treadle.Barrier):
 
 
 def _deprecated(old: str, new: str) -> None:
-    warnings.warn(
-        f"{old}() is deprecated, use {new}() instead", DeprecationWarning, stacklevel=3
-    )
+    warnings.warn(f"{old}() is deprecated, use {new}() instead", DeprecationWarning, stacklevel=3)
 
 
 if not TYPE_CHECKING:

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 import treadle
+from treadle import threading
 
 Factory = Callable[..., Any]
 
@@ -36,20 +37,23 @@ def _on_both_storages(
     ]
 
 
+_PRIVATE_EVENT = {
+    "test_at_fork_reinit": "looks at Event._cond, the lock inside the pure Python class",
+}
+_PRIVATE_RLOCK = {
+    "test_recursion_count": "calls the private RLock._recursion_count; test.test_threading "
+    "leaves it out for threading.Condition as well",
+}
+
 IMPLEMENTATIONS = [
     *_on_both_storages("Lock", "LockTests", treadle.Lock),
     *_on_both_storages(
         "TakenOverLock", "LockTests", partial(treadle.Lock, on_owner_death="recover")
     ),
     *_on_both_storages("RLock", "RLockTests", treadle.RLock),
-    *_on_both_storages("Event", "EventTests", treadle.Event, {
-        "test_at_fork_reinit": "looks at Event._cond, the lock inside the pure Python class",
-    }),
+    *_on_both_storages("Event", "EventTests", treadle.Event, _PRIVATE_EVENT),
     *_on_both_storages("Condition", "ConditionTests", treadle.Condition),
-    *_on_both_storages("ConditionAsRLock", "RLockTests", treadle.Condition, {
-        "test_recursion_count": "calls the private RLock._recursion_count; test.test_threading "
-        "leaves it out for threading.Condition as well",
-    }),
+    *_on_both_storages("ConditionAsRLock", "RLockTests", treadle.Condition, _PRIVATE_RLOCK),
     *_on_both_storages("Semaphore", "SemaphoreTests", treadle.Semaphore),
     *_on_both_storages("BoundedSemaphore", "BoundedSemaphoreTests", treadle.BoundedSemaphore),
     Implementation(
@@ -61,4 +65,13 @@ IMPLEMENTATIONS = [
         partial(treadle.BoundedSemaphore, reclaim=False),
     ),
     *_on_both_storages("Barrier", "BarrierTests", treadle.Barrier),
+    # The drop-ins of treadle.threading.
+    Implementation("DropInLock", "LockTests", threading.Lock),
+    Implementation("DropInRLock", "RLockTests", threading.RLock),
+    Implementation("DropInEvent", "EventTests", threading.Event, _PRIVATE_EVENT),
+    Implementation("DropInCondition", "ConditionTests", threading.Condition),
+    Implementation("DropInConditionAsRLock", "RLockTests", threading.Condition, _PRIVATE_RLOCK),
+    Implementation("DropInSemaphore", "SemaphoreTests", threading.Semaphore),
+    Implementation("DropInBoundedSemaphore", "BoundedSemaphoreTests", threading.BoundedSemaphore),
+    Implementation("DropInBarrier", "BarrierTests", threading.Barrier),
 ]  # fmt: skip

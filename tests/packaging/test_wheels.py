@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conformance.dropins import SUITES
+
 # A cold pip cache fetches the build tools once for each interpreter.
 pytestmark = [pytest.mark.slow, pytest.mark.watchdog(600)]
 
@@ -107,6 +109,27 @@ def test_wheel_installs_clean_and_works(
     assert file.startswith(str(venv))
     assert f"treadle-{installed}-" in wheel.name
     assert run([str(venv / "bin" / "treadle"), "--version"]) == f"treadle {installed}\n"
+
+
+@pytest.mark.parametrize("version", _VERSIONS)
+def test_the_interpreters_own_tests_pass_on_the_dropins(
+    version: str, wheels: dict[str, Future[Path]], tmp_path: Path
+) -> None:
+    wheel = wheel_for(version, wheels)
+    if version == f"{sys.version_info.major}.{sys.version_info.minor}":
+        return  # tests/conformance does
+    venv = tmp_path / "venv"
+    run([interpreters()[version], "-m", "venv", "--without-pip", str(venv)])
+    python = str(venv / "bin" / "python")
+    run([*pip(python), "install", str(wheel)])
+    if subprocess.run([python, "-c", "import test.test_asyncio"], check=False).returncode != 0:
+        pytest.skip(f"CPython {version} comes without its own tests (the package `test`)")
+    commands = [
+        [python, "-m", "tests.conformance.suites"],
+        *([python, "-m", "tests.conformance.dropins", suite] for suite in SUITES),
+    ]
+    with ThreadPoolExecutor(len(commands)) as threads:  # they sleep most of the time
+        list(threads.map(run, commands))
 
 
 @pytest.fixture(scope="module")

@@ -228,7 +228,9 @@ cdef class PrivateSimpleQueue(Queue):
     'job'
     """
 
-    def __init__(self):
+    def __init__(self, *args, **kwargs):
+        if args or kwargs:
+            raise TypeError("SimpleQueue() takes no arguments")
         self._make(0, False, 0, None)
 
     cdef str _kind(self):

@@ -568,6 +568,9 @@ cdef class RLock(_LockState):
 
     # For a task: `identity` is what it goes by (tasks.pxi).
 
+    def _waiting_tasks(self):
+        return self.tasks
+
     def _attempt_by(self, TaskIdentity identity, Waiter waiter):
         cdef Token token = identity.token_in(self.handle)
         if rlock_try(self.body, token):

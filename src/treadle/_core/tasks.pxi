@@ -15,7 +15,7 @@ class _Pending:
 PENDING = _Pending()
 cdef object _PENDING = PENDING
 
-cdef object _start_thread = threading._start_new_thread
+cdef object _start_thread = import_lazily("_thread").start_new_thread
 cdef object _reactor_of = None  # the pid whose reactor runs
 
 
