@@ -1,6 +1,6 @@
 """One set of concurrency primitives for threads and processes.
 
-Locks, semaphores, events, conditions, barriers and queues, whose handles can be sent to any process
+Locks, semaphores, events, latches, conditions, barriers and queues, whose handles can be sent to any process
 of the same user, and which stay usable when a process that uses them is killed.
 
 >>> import multiprocessing, treadle
@@ -47,8 +47,10 @@ from treadle._sync import (
     BrokenBarrierError,
     Condition,
     Event,
+    Latch,
     Lock,
     RLock,
+    RWLock,
     Semaphore,
 )
 
@@ -60,8 +62,10 @@ if TYPE_CHECKING:
         ConditionStatistics,
         EventStatistics,
         Holder,
+        LatchStatistics,
         LockStatistics,
         QueueStatistics,
+        RWLockStatistics,
         SemaphoreStatistics,
     )
 
@@ -81,6 +85,8 @@ __all__ = [
     "HandleError",
     "Holder",
     "ItemError",
+    "Latch",
+    "LatchStatistics",
     "Lease",
     "LifoQueue",
     "Lock",
@@ -91,6 +97,8 @@ __all__ = [
     "Queue",
     "QueueStatistics",
     "RLock",
+    "RWLock",
+    "RWLockStatistics",
     "Semaphore",
     "SemaphoreStatistics",
     "ShutDown",

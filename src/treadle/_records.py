@@ -13,8 +13,10 @@ __all__ = [
     "ConditionStatistics",
     "EventStatistics",
     "Holder",
+    "LatchStatistics",
     "LockStatistics",
     "QueueStatistics",
+    "RWLockStatistics",
     "SemaphoreStatistics",
 ]
 
@@ -60,6 +62,28 @@ class LockStatistics:
 
 
 @dataclass(frozen=True, slots=True)
+class RWLockStatistics:
+    """An ``RWLock``. ``owner`` is the writer; ``readers`` counts the reads that are held.
+
+    ``waiting`` counts the parked threads, of both kinds (shared locks only).
+
+    >>> import treadle
+    >>> lock = treadle.RWLock(label="index")
+    >>> with lock.read():
+    ...     lock.statistics()
+    RWLockStatistics(label='index', shared=True, locked=True, inconsistent=False, owner=None, readers=1, waiting=0)
+    """
+
+    label: str
+    shared: bool
+    locked: bool
+    inconsistent: bool
+    owner: Holder | None
+    readers: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
 class SemaphoreStatistics:
     """A ``Semaphore`` or ``BoundedSemaphore``. ``bound`` is None for an unbounded one.
 
@@ -89,6 +113,22 @@ class EventStatistics:
     label: str
     shared: bool
     is_set: bool
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class LatchStatistics:
+    """A ``Latch``. ``count`` is what is left of ``initial``.
+
+    >>> import treadle
+    >>> treadle.Latch(3, label="ready").statistics()
+    LatchStatistics(label='ready', shared=True, count=3, initial=3, waiting=0)
+    """
+
+    label: str
+    shared: bool
+    count: int
+    initial: int
     waiting: int
 
 

@@ -16,8 +16,10 @@ from treadle._core import (
     ConditionCore,
     Event,
     Guarded,
+    Latch,
     Lock,
     RLock,
+    RWLock,
     Semaphore,
     call_site,
     import_lazily,
@@ -38,8 +40,10 @@ __all__ = [
     "BrokenBarrierError",
     "Condition",
     "Event",
+    "Latch",
     "Lock",
     "RLock",
+    "RWLock",
     "Semaphore",
 ]
 

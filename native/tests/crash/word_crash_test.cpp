@@ -1,10 +1,11 @@
-// Mutex, permits, semaphore and event under death at every instruction.
+// Mutex, permits, semaphore, event and latch under death at every instruction.
 #include <atomic>
 #include <cstdint>
 #include <string>
 
 #include "crash/word_fixture.hpp"
 #include "treadle/word/event.hpp"
+#include "treadle/word/latch.hpp"
 #include "treadle/word/mutex.hpp"
 #include "treadle/word/permits.hpp"
 #include "treadle/word/semaphore.hpp"
@@ -318,10 +319,11 @@ void add_permit_cases(step_kill::Suite& suite) {
         });
 }
 
-// --- Semaphore and event: without owners -----------------------------------------------------------------------------
+// --- Semaphore, event and latch: without owners ----------------------------------------------------------------------
 
 using Semaphore = treadle::word::Semaphore<SharedWorld>;
 using Event = treadle::word::Event<SharedWorld>;
+using Latch = treadle::word::Latch<SharedWorld>;
 
 void add_ownerless_cases(step_kill::Suite& suite) {
     suite.add(word_case<Semaphore>(
@@ -371,6 +373,26 @@ void add_ownerless_cases(step_kill::Suite& suite) {
             Wait wait;
             CRASH_REQUIRE(!e.is_set() || !crash.finished);
             CRASH_REQUIRE(e.attempt_wait(0, wait) == Result::done, "the set before the clear is forgotten");
+            return "";
+        }));
+    suite.add(word_case<Latch>(
+        "latch/count_down to zero", Kind::latch,
+        [](Latch& l) {
+            l.initialise(2);
+            Wait wait;
+            l.attempt_wait(wait);  // leaves the mark of a sleeper
+        },
+        nothing<Latch>,
+        [](Latch& l) {
+            l.count_down(1);
+            l.count_down(1);
+        },
+        [](Latch& l, const Crash& crash) -> std::string {
+            CRASH_REQUIRE(l.count() == 0 || !crash.finished, "%u", l.count());
+            Wait wait;
+            CRASH_REQUIRE(l.attempt_wait(wait) == (l.count() == 0 ? Result::done : Result::blocked));
+            l.count_down(2);
+            CRASH_REQUIRE(l.count() == 0 && l.attempt_wait(wait) == Result::done);
             return "";
         }));
 }

@@ -10,8 +10,10 @@
 #include "treadle/word/barrier.hpp"
 #include "treadle/word/condition.hpp"
 #include "treadle/word/event.hpp"
+#include "treadle/word/latch.hpp"
 #include "treadle/word/mutex.hpp"
 #include "treadle/word/permits.hpp"
+#include "treadle/word/rwlock.hpp"
 #include "treadle/word/semaphore.hpp"
 
 namespace treadle::core {
@@ -44,6 +46,25 @@ struct EventBody {
     word::Event<World> event;
     char label[52];
 };
+
+template <class World>
+struct LatchBody {
+    word::Latch<World> latch;
+    std::uint32_t initial;
+    char label[52];
+};
+
+// The writer's identity as in LockBody. With the cells that it begins with a slot of the arena is just full.
+inline constexpr std::uint32_t kFirstReaders = 4;
+template <class World>
+struct RWLockBody {
+    word::RWLock<World> lock;
+    std::uint64_t holder;
+    std::int64_t since;
+    char label[36];
+    word::ReaderCell table[1 + kFirstReaders];
+};
+static_assert(arena::kBlockHeader + sizeof(RWLockBody<SharedWorld>) <= 256);
 
 inline constexpr std::uint32_t kFirstPermitCells = 6;
 template <class World>

@@ -1,4 +1,4 @@
-# locks.pxi: Lock and RLock.
+# locks.pxi: Lock and RLock, and what is said about the owners of locks.
 #
 # The two classes repeat each other's short methods on purpose: CPython specialises a call only where the method belongs
 # to the exact class, which makes an uncontended acquire a third cheaper.
@@ -10,6 +10,41 @@ cdef bint _takes_over(on_owner_death) except -1:
         return True
     raise ValueError(f"on_owner_death must be 'raise' or 'recover', not {on_owner_death!r}")
 
+
+# ---- What is said about the owners of locks
+
+cdef tuple _identity(const Handle& handle, Token owner, uint64_t holder):
+    """(pid, thread id, thread name) of an owner who lives. `holder`: as the lock's body has it."""
+    cdef Identity identity
+    identify(handle.mapping, owner, holder, identity)
+    if handle.mapping == NULL and identity.pid != os.getpid():
+        # Held at the fork that made this process, by the thread that forked: now the only one, whose id is the pid.
+        identity.pid = identity.tid = os.getpid()
+    name = (<bytes>(<char*>identity.name)).decode("utf-8", "ignore")
+    if not name and identity.pid == os.getpid():
+        name = next((t.name for t in threading.enumerate() if t.native_id == identity.tid), "")
+    return identity.pid, identity.tid, name
+
+
+cdef bytes _adopted(str label, const Handle& handle, Token dead):
+    return (
+        f"lock {label!r} was held by {_who(handle, dead, 0)}, which ended; "
+        "it was taken over as it is, and what it guards may be half changed"
+    ).encode()
+
+
+cdef _raise_inconsistent(str label, const Handle& handle, bint just_found, Token dead, uint64_t holder):
+    who = _who(handle, dead, holder)
+    if just_found:
+        what = f"was held by {who}, which was killed or ended without releasing it"
+    elif is_of_living_process(handle, dead):
+        what = f"is inconsistent, and {who}, which took it to repair it, gave up"
+    else:
+        what = f"was held by {who}, which ended, and nobody has repaired it yet"
+    raise OwnerDiedError(f"lock {label!r} {what}; call recover() before use")
+
+
+# ---- Lock and RLock
 
 cdef class _LockState:
     """What Lock and RLock have in common: where their state lies."""
@@ -59,14 +94,14 @@ cdef class _LockState:
             return False
         if result == INTERRUPTED:
             _interrupted()
-        self._raise_inconsistent(result == OWNER_DIED, dead)
+        _raise_inconsistent(self._label(), self.handle, result == OWNER_DIED, dead, self.body.holder)
 
     cdef int _acquired(self, Token dead) except -1:
         """Says who died holding the lock; if that raises, the lock is free again."""
         try:
             _tell()
             if dead != 0 and self.handle.mapping != NULL:
-                PyErr_WarnEx(OwnerDiedWarning, self._warning(dead), 1)
+                PyErr_WarnEx(OwnerDiedWarning, _adopted(self._label(), self.handle, dead), 1)
         except BaseException:
             lock_release(self.body, self.handle)
             _tell()
@@ -89,7 +124,7 @@ cdef class _LockState:
         if result == DONE:
             self._acquired(dead)
             return True
-        self._raise_inconsistent(result == OWNER_DIED, dead)
+        _raise_inconsistent(self._label(), self.handle, result == OWNER_DIED, dead, self.body.holder)
 
     # As _take_again, for a task.
     cdef object _attempt_again(self, Token token, bint reentrant, uint32_t recursion, Waiter waiter):
@@ -130,24 +165,8 @@ cdef class _LockState:
             raise interruption
         if dead != 0 and self.handle.mapping != NULL:
             if not self.take_over:
-                self._raise_inconsistent(True, dead)
-            PyErr_WarnEx(OwnerDiedWarning, self._warning(dead), 1)
-
-    cdef bytes _warning(self, Token dead):
-        return (
-            f"lock {self._label()!r} was held by {_who(self.handle, dead, 0)}, which ended; "
-            "it was taken over as it is, and what it guards may be half changed"
-        ).encode()
-
-    cdef _raise_inconsistent(self, bint just_found, Token dead):
-        who = _who(self.handle, dead, self.body.holder)
-        if just_found:
-            what = f"was held by {who}, which was killed or ended without releasing it"
-        elif is_of_living_process(self.handle, dead):
-            what = f"is inconsistent, and {who}, which took it to repair it, gave up"
-        else:
-            what = f"was held by {who}, which ended, and nobody has repaired it yet"
-        raise OwnerDiedError(f"lock {self._label()!r} {what}; call recover() before use")
+                _raise_inconsistent(self._label(), self.handle, True, dead, self.body.holder)
+            PyErr_WarnEx(OwnerDiedWarning, _adopted(self._label(), self.handle, dead), 1)
 
     cdef _raise_not_held(self):
         if lock_is_inconsistent(self.body):
@@ -157,20 +176,9 @@ cdef class _LockState:
         raise RuntimeError("release unlocked lock")
 
     cdef tuple _holder(self):
-        """(pid, thread id, thread name) of who holds the lock, or None."""
-        cdef Token token
-        cdef Identity identity
         if not lock_is_held(self.body, self.handle):
             return None
-        token = lock_owner(self.body)
-        identify(self.handle.mapping, token, self.body.holder, identity)
-        if self.handle.mapping == NULL and identity.pid != os.getpid():
-            # Held at the fork that made this process, by the thread that forked: now the only one, whose id is the pid.
-            identity.pid = identity.tid = os.getpid()
-        name = (<bytes>(<char*>identity.name)).decode("utf-8", "ignore")
-        if not name and identity.pid == os.getpid():
-            name = next((t.name for t in threading.enumerate() if t.native_id == identity.tid), "")
-        return identity.pid, identity.tid, name
+        return _identity(self.handle, lock_owner(self.body), self.body.holder)
 
     cdef _owner(self):
         cdef int64_t since = self.body.since

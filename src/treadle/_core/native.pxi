@@ -32,6 +32,8 @@ cdef extern from "sync_ops.hpp" namespace "treadle::core" nogil:
         KIND_EVENT "static_cast<int>(treadle::arena::Kind::event)"
         KIND_CONDITION "static_cast<int>(treadle::arena::Kind::condition)"
         KIND_BARRIER "static_cast<int>(treadle::arena::Kind::barrier)"
+        KIND_RWLOCK "static_cast<int>(treadle::arena::Kind::rwlock)"
+        KIND_LATCH "static_cast<int>(treadle::arena::Kind::latch)"
         KIND_QUEUE "static_cast<int>(treadle::arena::Kind::queue)"
 
     int64_t FOREVER "treadle::core::kForever"
@@ -165,6 +167,18 @@ cdef extern from "sync_ops.hpp" namespace "treadle::core" nogil:
     int event_attempt(EventBody*, const Handle&, uint32_t, Wait*)
     int event_wait(EventBody*, const Handle&, Token, int64_t)
 
+    cppclass WordLatch "treadle::word::Latch<treadle::core::SharedWorld>":
+        uint32_t count()
+    cppclass LatchBody "treadle::core::LatchBody<treadle::core::SharedWorld>":
+        WordLatch latch
+        uint32_t initial
+        char label[52]
+    uint32_t LATCH_MAX "treadle::word::Latch<treadle::core::SharedWorld>::kMax"
+    bint make_latch(Mapping*, Token, uint32_t, const char*, Handle&)
+    void latch_initialise(LatchBody&, uint32_t, const char*)
+    int latch_wait(LatchBody*, const Handle&, Token, int64_t)
+    void latch_count_down(LatchBody*, const Handle&, uint32_t)
+
     cppclass WordCondition "treadle::word::Condition<treadle::core::SharedWorld>":
         uint32_t waiting()
     cppclass ConditionBody "treadle::core::ConditionBody<treadle::core::SharedWorld>":
@@ -198,6 +212,37 @@ cdef extern from "sync_ops.hpp" namespace "treadle::core" nogil:
     int barrier_give_up(BarrierBody*, const Handle&, Token, uint32_t)
     void barrier_break(BarrierBody*, const Handle&, Token)
     void barrier_reset(BarrierBody*, const Handle&, Token)
+
+cdef extern from "rwlock_ops.hpp" namespace "treadle::core" nogil:
+    cdef enum:
+        WOULD_WAIT_FOR_ITSELF "treadle::core::kWouldWaitForItself"
+        NO_MEMORY "static_cast<int>(treadle::word::Result::no_memory)"
+
+    enum OnDeath "treadle::word::OnDeath":
+        REPORT "treadle::word::OnDeath::report"
+        ADOPT "treadle::word::OnDeath::adopt"
+        MARK "treadle::word::OnDeath::mark"
+
+    cppclass RWLockBody "treadle::core::RWLockBody<treadle::core::SharedWorld>":
+        uint64_t holder
+        int64_t since
+        char label[36]
+    bint make_rwlock(Mapping*, Token, const char*, Handle&)
+    void rwlock_initialise(RWLockBody&, const char*)
+    void rwlock_free_private(RWLockBody*)
+    bint rwlock_try_read(RWLockBody*, const Handle&, Token)
+    bint rwlock_try_write(RWLockBody*, const Handle&, Token)
+    int rwlock_read(RWLockBody*, const Handle&, Token, int64_t, OnDeath, Token*)
+    int rwlock_write(RWLockBody*, const Handle&, Token, int64_t, OnDeath, Token*)
+    int rwlock_end_read(RWLockBody*, const Handle&, Token)
+    int rwlock_end_write(RWLockBody*, const Handle&, Token)
+    int rwlock_restore(RWLockBody*, const Handle&, Token)
+    uint32_t rwlock_reads_of(RWLockBody*, const Handle&, Token)
+    uint32_t rwlock_reads(RWLockBody*, const Handle&, Token)
+    bint rwlock_is_mine(RWLockBody*, Token)
+    bint rwlock_is_written(RWLockBody*, const Handle&)
+    bint rwlock_is_inconsistent(RWLockBody*)
+    Token rwlock_writer(RWLockBody*)
 
 cdef extern from "treadle/platform/memory.hpp" namespace "treadle::platform" nogil:
     const uint64_t HUGE_PAGE "treadle::platform::kHugePage"

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 
 #include "await.hpp"
 #include "bodies.hpp"
@@ -37,6 +38,39 @@ Result section(const Handle& h, Token token, Attempt attempt) noexcept {
     return h.mapping == nullptr ? briefly_private(attempt) : briefly(h.mapping, token, attempt);
 }
 
+// Gives an object's full table a larger one of `cells`: a shared object's in a block that belongs to it. `first` is the one
+// within the object. False: no memory.
+template <class Cell, class Grow>
+bool grow_table(const Handle& h, Token token, std::size_t cells, const Cell* first, Grow attempt_grow) noexcept {
+    const auto locked = [&](auto action) {
+        briefly(h.mapping, token, [&](auto& who, Wait& wait) {
+            if (h.mapping->arena.enter(who, wait) == Result::blocked) return Result::blocked;
+            action();
+            h.mapping->arena.leave();
+            return Result::done;
+        });
+    };
+    Cell* larger = nullptr;
+    if (h.mapping == nullptr) {
+        larger = static_cast<Cell*>(std::calloc(cells, sizeof(Cell)));
+    } else {
+        locked([&] {
+            SharedBlock* block = h.mapping->arena.heap.allocate(arena::kBlockHeader + cells * sizeof(Cell), Kind::table, h.block,
+                                                                arena::Budget::reserve);
+            if (block != nullptr) larger = static_cast<Cell*>(std::memset(body_of(block), 0, cells * sizeof(Cell)));
+        });
+    }
+    if (larger == nullptr) return false;
+    Cell* old = nullptr;
+    const Result grown =
+        section(h, token, [&](auto& who, Wait& wait) { return attempt_grow(who, larger, old, wait); });
+    Cell* spare = grown != Result::done ? larger : old == first ? nullptr : old;
+    if (spare == nullptr) return true;
+    if (h.mapping == nullptr) std::free(spare);
+    else locked([&] { h.mapping->arena.heap.free(reinterpret_cast<SharedBlock*>(spare) - 1); });
+    return true;
+}
+
 // ---- Lock and RLock
 
 // The holder's identity as the object keeps it: the word itself only names a record.
@@ -49,8 +83,8 @@ inline std::uint64_t holder_of_this_thread() noexcept {
     }
     return mine;
 }
-template <class World>
-void note_holder(LockBody<World>& body) noexcept {
+template <class Body>
+void note_holder(Body& body) noexcept {
     body.holder = holder_of_this_thread();
     body.since = platform::now_coarse();
 }
@@ -202,28 +236,10 @@ inline bool make_semaphore(Mapping* m, Token token, std::uint32_t value, std::ui
 
 inline bool grow_permits(PermitsBody<SharedWorld>* body, const Handle& h, Token token) noexcept {
     const std::uint32_t capacity = body->permits.capacity() * 2;
-    SharedBlock* block = nullptr;
-    const auto locked = [&](auto action) {
-        briefly(h.mapping, token, [&](auto& who, Wait& wait) {
-            if (h.mapping->arena.enter(who, wait) == Result::blocked) return Result::blocked;
-            action();
-            h.mapping->arena.leave();
-            return Result::done;
+    return grow_table<word::PermitCell>(
+        h, token, body->permits.table_cells(capacity), body->table, [&](auto& who, auto* larger, auto*& old, Wait& wait) {
+            return body->permits.attempt_grow(who, larger, capacity, old, wait);
         });
-    };
-    const std::size_t bytes = word::Permits<SharedWorld>::table_cells(capacity) * sizeof(word::PermitCell);
-    locked([&] {
-        block = h.mapping->arena.heap.allocate(arena::kBlockHeader + bytes, Kind::table, h.block, arena::Budget::reserve);
-        if (block != nullptr) std::memset(body_of(block), 0, bytes);
-    });
-    if (block == nullptr) return false;
-    word::PermitCell* old = nullptr;
-    const Result grown = briefly(h.mapping, token, [&](auto& who, Wait& wait) {
-        return body->permits.attempt_grow(who, reinterpret_cast<word::PermitCell*>(body_of(block)), capacity, old, wait);
-    });
-    SharedBlock* spare = grown != Result::done ? block : old == body->table ? nullptr : reinterpret_cast<SharedBlock*>(old) - 1;
-    if (spare != nullptr) locked([&] { h.mapping->arena.heap.free(spare); });
-    return true;
 }
 template <class Obtain>
 int permits_obtain(PermitsBody<SharedWorld>* body, const Handle& h, Token token, Token* dead, Obtain obtain) noexcept {
@@ -290,38 +306,36 @@ inline bool make_event(Mapping* m, Token token, const char* label, Handle& h) no
                                                [&](auto& body) { copy_label(body.label, sizeof body.label, label); });
 }
 
+// ---- Latch
+
+inline int latch_wait(LatchBody<SharedWorld>* shared, const Handle& h, Token token, std::int64_t timeout) noexcept {
+    return in_world<LatchBody>(h, shared, token, [&](auto& body, auto who) {
+        return await<world_of<decltype(body)>>(
+            who, [&](auto&, Wait& wait) { return body.latch.attempt_wait(wait); }, Result::blocked, timeout, h.mapping, place_of(h));
+    });
+}
+inline void latch_count_down(LatchBody<SharedWorld>* shared, const Handle& h, std::uint32_t by) noexcept {
+    in_world<LatchBody>(h, shared, 0, [&](auto& body, auto) { body.latch.count_down(by); });
+}
+inline void latch_initialise(LatchBody<SharedWorld>& body, std::uint32_t count, const char* label) noexcept {
+    body.latch.initialise(count);
+    body.initial = count;
+    copy_label(body.label, sizeof body.label, label);
+}
+inline bool make_latch(Mapping* m, Token token, std::uint32_t count, const char* label, Handle& h) noexcept {
+    return make_object<LatchBody<SharedWorld>>(m, token, Kind::latch, sizeof(LatchBody<SharedWorld>), h,
+                                               [&](auto& body) { latch_initialise(body, count, label); });
+}
+
 // ---- Condition
 
 inline bool grow_condition(ConditionBody<SharedWorld>* shared, const Handle& h, Token token) noexcept {
     return in_world<ConditionBody>(h, shared, token, [&](auto& body, auto) {
         const std::uint32_t capacity = body.condition.capacity() * 2;
-        const std::size_t bytes = body.condition.table_words(capacity) * sizeof(Token);
-        SharedBlock* block = nullptr;
-        Token* larger = nullptr;
-        const auto locked = [&](auto action) {
-            briefly(h.mapping, token, [&](auto& who, Wait& wait) {
-                if (h.mapping->arena.enter(who, wait) == Result::blocked) return Result::blocked;
-                action();
-                h.mapping->arena.leave();
-                return Result::done;
+        return grow_table<Token>(
+            h, token, body.condition.table_words(capacity), body.table, [&](auto& who, auto* larger, auto*& old, Wait& wait) {
+                return body.condition.attempt_grow(who, larger, capacity, old, wait);
             });
-        };
-        if (h.mapping == nullptr) {
-            larger = static_cast<Token*>(std::malloc(bytes));
-        } else {
-            locked([&] { block = h.mapping->arena.heap.allocate(arena::kBlockHeader + bytes, Kind::table, h.block, arena::Budget::reserve); });
-            if (block != nullptr) larger = reinterpret_cast<Token*>(body_of(block));
-        }
-        if (larger == nullptr) return false;
-        Token* old = nullptr;
-        const Result grown = section(h, token, [&](auto& who, Wait& wait) {
-            return body.condition.attempt_grow(who, larger, capacity, old, wait);
-        });
-        Token* spare = grown != Result::done ? larger : old == body.table ? nullptr : old;
-        if (spare == nullptr) return true;
-        if (h.mapping == nullptr) std::free(spare);
-        else locked([&] { h.mapping->arena.heap.free(reinterpret_cast<SharedBlock*>(spare) - 1); });
-        return true;
     });
 }
 inline int condition_enlist(ConditionBody<SharedWorld>* shared, const Handle& h, Token token, std::uint32_t* ticket) noexcept {

@@ -1,0 +1,402 @@
+# rwlocks.pxi: RWLock, and the holds that its read(), write() and recover() return.
+
+cdef class RWLock:
+    """RWLock(*, shared=True, on_owner_death='raise', label=None)\n--\n
+    A lock that many may hold for reading, or one for writing; for threads and processes.
+
+    A hold belongs to the thread that acquired it, and only that releases it. A thread that reads may read again. A
+    thread that writes, or that reads and would write, would wait for itself: that is a RuntimeError, or False from a
+    call that does not wait.
+
+    Neither side starves the other: while somebody waits to write, newcomers wait to read; whoever waits to read is let
+    in when the writer releases the lock, before another writer. Writers among themselves are not served in order.
+
+    If a thread or process ends while it reads, that is forgotten; it changed nothing. If one ends while it writes, the
+    lock is *inconsistent*: whoever asks for it, to read or to write, gets an OwnerDiedError until somebody recovers it;
+    with ``on_owner_death="recover"`` it is had as it is, and an OwnerDiedWarning says who died.
+
+    shared: whether the state lies in shared memory, so that the lock can be pickled and used from other processes.
+    label: what reports call it; by default the module and line that made it.
+
+    >>> import treadle
+    >>> lock = treadle.RWLock()
+    >>> with lock.read():
+    ...     lock.readers
+    1
+    >>> with lock.write():
+    ...     lock.readers, lock.locked()
+    (0, True)
+    """
+
+    cdef RWLockBody* body
+    cdef Handle handle
+    cdef RWLockBody own  # the state, if it is private
+    cdef bint take_over
+    cdef object __weakref__
+
+    def __cinit__(self, *args, **kwargs):
+        self.body = &self.own  # a free private lock, until __init__ has run
+        rwlock_initialise(self.own, b"")
+
+    def __init__(self, *, shared=True, on_owner_death="raise", label=None):
+        cdef bytes text = _label(label)
+        cdef Mapping* mapping
+        cdef Handle made
+        self.take_over = _takes_over(on_owner_death)
+        if shared:
+            mapping = _home()
+            if not make_rwlock(mapping, _token_in(mapping), text, made):
+                raise _arena_full("a lock")
+            drop_object(self.handle)  # __init__ may be called again
+            self.handle = made
+            self.body = <RWLockBody*>body_of(self.handle.block)
+        else:
+            drop_object(self.handle)
+            self.body = &self.own
+            copy_label(self.own.label, sizeof(self.own.label), text)
+
+    def __dealloc__(self):
+        rwlock_free_private(&self.own)
+        drop_object(self.handle)
+
+    def acquire_read(self, blocking=True, timeout=-1):
+        """Takes the lock for reading; returns whether it was had.
+
+        timeout: in seconds, -1 waits for ever. Raises OwnerDiedError if a writer died holding it, and RuntimeError where
+        this thread writes.
+
+        >>> import treadle
+        >>> lock = treadle.RWLock()
+        >>> lock.acquire_read(), lock.acquire_read(), lock.acquire_write(blocking=False)
+        (True, True, False)
+        """
+        cdef int64_t ns = FOREVER
+        if blocking is not True or timeout is not _DEFAULT_TIMEOUT:
+            ns = _lock_timeout(blocking, timeout)
+        if rwlock_try_read(self.body, self.handle, _token(self.handle)):
+            return True
+        return self._read(ns)
+
+    def acquire_write(self, blocking=True, timeout=-1):
+        """Takes the lock for writing; returns whether it was had.
+
+        timeout: in seconds, -1 waits for ever. Raises OwnerDiedError if a writer died holding it, and RuntimeError where
+        this thread reads or writes.
+
+        >>> import treadle
+        >>> lock = treadle.RWLock()
+        >>> lock.acquire_write(), lock.acquire_write(blocking=False), lock.acquire_read(blocking=False)
+        (True, False, False)
+        """
+        cdef int64_t ns = FOREVER
+        if blocking is not True or timeout is not _DEFAULT_TIMEOUT:
+            ns = _lock_timeout(blocking, timeout)
+        if rwlock_try_write(self.body, self.handle, _token(self.handle)):
+            return True
+        return self._write(ns)
+
+    def release_read(self):
+        """Ends a read of this thread. Raises RuntimeError if it does not read.
+
+        >>> import treadle
+        >>> treadle.RWLock().release_read()
+        Traceback (most recent call last):
+        ...
+        RuntimeError: this thread does not hold lock '...' for reading
+        """
+        self._end_read()
+
+    def release_write(self):
+        """Ends the write of this thread. Raises RuntimeError if it does not write.
+
+        >>> import treadle
+        >>> treadle.RWLock().release_write()
+        Traceback (most recent call last):
+        ...
+        RuntimeError: this thread does not hold lock '...' for writing
+        """
+        self._end_write()
+
+    def read(self):
+        """Returns a context manager that holds the lock for reading.
+
+        >>> import treadle
+        >>> with treadle.RWLock().read() as held:
+        ...     held
+        True
+        """
+        cdef _ReadHold hold = _ReadHold.__new__(_ReadHold)
+        hold.lock = self
+        return hold
+
+    def write(self):
+        """Returns a context manager that holds the lock for writing.
+
+        >>> import treadle
+        >>> with treadle.RWLock().write() as held:
+        ...     held
+        True
+        """
+        cdef _WriteHold hold = _WriteHold.__new__(_WriteHold)
+        hold.lock = self
+        return hold
+
+    def recover(self, timeout=-1):
+        """Returns a context manager that takes the lock for writing even if a writer died, to repair what it guards.
+
+        It yields True if that is needed, False if the lock was consistent (perhaps somebody else has repaired it by
+        now). When the block ends well, the lock is consistent and free; when it raises, it stays inconsistent.
+
+        timeout: in seconds, -1 waits for ever; TimeoutError. Raises RuntimeError where this thread holds the lock.
+
+        >>> import treadle
+        >>> with treadle.RWLock().recover() as needed:
+        ...     needed
+        False
+        """
+        cdef _WriteRecovery recovery = _WriteRecovery.__new__(_WriteRecovery)
+        recovery.lock = self
+        recovery.timeout = _lock_timeout(True, timeout)
+        return recovery
+
+    def locked(self):
+        """Returns whether somebody holds the lock, to read or to write, at this instant.
+
+        >>> import treadle
+        >>> treadle.RWLock().locked()
+        False
+        """
+        return rwlock_is_written(self.body, self.handle) or self._reads() != 0
+
+    @property
+    def owner(self):
+        """Who holds the lock for writing: a ``Holder``, or None.
+
+        >>> import treadle, os
+        >>> lock = treadle.RWLock()
+        >>> with lock.write():
+        ...     lock.owner.pid == os.getpid()
+        True
+        """
+        cdef int64_t since = self.body.since
+        cdef tuple holder = self._holder()
+        return None if holder is None else _records().Holder(*holder, since / 1e9)
+
+    @property
+    def readers(self):
+        """How many reads are held, at this instant: a thread that reads twice counts twice, the dead do not.
+
+        >>> import treadle
+        >>> treadle.RWLock().readers
+        0
+        """
+        return self._reads()
+
+    @property
+    def label(self):
+        """What reports call it.
+
+        >>> import treadle
+        >>> treadle.RWLock(label="index").label
+        'index'
+        """
+        return self._label()
+
+    @property
+    def shared(self):
+        """Whether the state lies in shared memory, for all processes.
+
+        >>> import treadle
+        >>> treadle.RWLock(shared=False).shared
+        False
+        """
+        return self.handle.mapping != NULL
+
+    def statistics(self):
+        """Returns an ``RWLockStatistics``.
+
+        >>> import treadle
+        >>> treadle.RWLock().statistics().readers
+        0
+        """
+        return _records().RWLockStatistics(
+            label=self._label(),
+            shared=self.handle.mapping != NULL,
+            locked=self.locked(),
+            inconsistent=rwlock_is_inconsistent(self.body),
+            owner=self.owner,
+            readers=self._reads(),
+            waiting=count_waiting(self.handle),
+        )
+
+    cdef str _label(self):
+        return _text(self.body.label)
+
+    cdef uint32_t _reads(self) except? 0xffffffff:
+        return rwlock_reads(self.body, self.handle, _token(self.handle))
+
+    cdef tuple _holder(self):
+        if not rwlock_is_written(self.body, self.handle):
+            return None
+        return _identity(self.handle, rwlock_writer(self.body), self.body.holder)
+
+    cdef bint _read(self, int64_t timeout) except -1:
+        cdef Token dead = 0
+        cdef int result = rwlock_read(
+            self.body, self.handle, _token(self.handle), timeout, ADOPT if self.take_over else REPORT, &dead
+        )
+        if result != DONE:
+            return self._not_had(result, dead)
+        if dead != 0 and self.handle.mapping != NULL:
+            try:
+                PyErr_WarnEx(OwnerDiedWarning, _adopted(self._label(), self.handle, dead), 1)
+            except BaseException:
+                rwlock_end_read(self.body, self.handle, _token(self.handle))
+                raise
+        return True
+
+    cdef bint _write(self, int64_t timeout) except -1:
+        cdef Token dead = 0
+        cdef int result = rwlock_write(
+            self.body, self.handle, _token(self.handle), timeout, ADOPT if self.take_over else REPORT, &dead
+        )
+        if result != DONE:
+            return self._not_had(result, dead)
+        if dead != 0 and self.handle.mapping != NULL:
+            try:
+                PyErr_WarnEx(OwnerDiedWarning, _adopted(self._label(), self.handle, dead), 1)
+            except BaseException:
+                rwlock_end_write(self.body, self.handle, _token(self.handle))
+                raise
+        return True
+
+    cdef bint _not_had(self, int result, Token dead) except -1:
+        if result == TIMEOUT:
+            return False
+        if result == INTERRUPTED:
+            _interrupted()
+        if result == NO_MEMORY:
+            raise _arena_full("a lock's list of readers") if self.handle.mapping != NULL else MemoryError()
+        if result == WOULD_WAIT_FOR_ITSELF:
+            held = "writing" if rwlock_is_mine(self.body, _token(self.handle)) else "reading"
+            raise RuntimeError(
+                f"this thread holds lock {self._label()!r} for {held}, and would wait for itself; release that first"
+            )
+        _raise_inconsistent(self._label(), self.handle, result == OWNER_DIED, dead, self.body.holder)
+
+    cdef bint _end_read(self) except -1:
+        if rwlock_end_read(self.body, self.handle, _token(self.handle)) != DONE:
+            raise RuntimeError(f"this thread does not hold lock {self._label()!r} for reading")
+        return True
+
+    cdef bint _end_write(self) except -1:
+        if rwlock_end_write(self.body, self.handle, _token(self.handle)) != DONE:
+            self._raise_not_written()
+        return True
+
+    cdef _raise_not_written(self):
+        if rwlock_is_inconsistent(self.body):
+            raise RuntimeError(
+                f"cannot release lock {self._label()!r}: its owner died, and it is not held; call recover() before use"
+            )
+        raise RuntimeError(f"this thread does not hold lock {self._label()!r} for writing")
+
+    def __repr__(self):
+        state, by = "unlocked", ""
+        reads = self._reads()
+        if rwlock_is_inconsistent(self.body):
+            state = "inconsistent"
+            by = f", last held by {_who(self.handle, rwlock_writer(self.body), self.body.holder)}"
+        elif reads != 0:
+            state, by = "locked", f", read by {reads}"
+        else:
+            holder = self._holder()  # not self.owner: a repr must not import anything
+            if holder is not None:
+                pid, thread_id, thread_name = holder
+                state, by = "locked", f", written by pid {pid} (thread {thread_name or thread_id})"
+        storage = "shared" if self.handle.mapping != NULL else "private"
+        return f"<{state} treadle.RWLock object {self._label()!r} at {<size_t><void*>self:#x}, {storage}{by}>"
+
+    def __reduce__(self):
+        if self.handle.mapping == NULL:
+            raise TypeError("cannot pickle a private treadle.RWLock; make it with shared=True")
+        return _reduced(self, _rebuild_rwlock, (_ticket_of(self.handle, self), bool(self.take_over)))
+
+
+def _rebuild_rwlock(of, ticket, take_over):
+    cdef RWLock lock = of.__new__(of)
+    _attach(ticket, "lock", KIND_RWLOCK, &lock.handle)
+    lock.body = <RWLockBody*>body_of(lock.handle.block)
+    lock.take_over = take_over
+    return lock
+
+
+@cython.final
+@cython.freelist(8)
+cdef class _ReadHold:
+    """What ``read()`` returns: see there."""
+
+    cdef RWLock lock
+
+    def __enter__(self):
+        cdef RWLock lock = self.lock
+        if lock is None:
+            raise TypeError("a hold comes from a lock's read()")
+        return rwlock_try_read(lock.body, lock.handle, _token(lock.handle)) or lock._read(FOREVER)
+
+    def __exit__(self, kind, error, trace):
+        if self.lock is not None:
+            self.lock._end_read()
+
+
+@cython.final
+@cython.freelist(8)
+cdef class _WriteHold:
+    """What ``write()`` returns: see there."""
+
+    cdef RWLock lock
+
+    def __enter__(self):
+        cdef RWLock lock = self.lock
+        if lock is None:
+            raise TypeError("a hold comes from a lock's write()")
+        return rwlock_try_write(lock.body, lock.handle, _token(lock.handle)) or lock._write(FOREVER)
+
+    def __exit__(self, kind, error, trace):
+        if self.lock is not None:
+            self.lock._end_write()
+
+
+@cython.final
+cdef class _WriteRecovery:
+    """What ``recover()`` returns: see there."""
+
+    cdef RWLock lock
+    cdef int64_t timeout
+    cdef bint marked
+
+    def __enter__(self):
+        cdef Token dead = 0
+        cdef RWLock lock = self.lock
+        cdef int result
+        if lock is None:
+            raise TypeError("a recovery comes from a lock's recover()")
+        result = rwlock_write(lock.body, lock.handle, _token(lock.handle), self.timeout, MARK, &dead)
+        if result == TIMEOUT:
+            raise TimeoutError(f"lock {lock._label()!r} could not be had for its recovery in time")
+        if result != DONE:
+            lock._not_had(result, dead)
+        self.marked = dead != 0 and lock.handle.mapping != NULL
+        return bool(self.marked)
+
+    def __exit__(self, kind, error, trace):
+        cdef RWLock lock = self.lock
+        cdef Token token
+        if lock is None:
+            return
+        token = _token(lock.handle)
+        if self.marked and kind is None:
+            if rwlock_restore(lock.body, lock.handle, token) != DONE:
+                raise RuntimeError(f"lock {lock._label()!r} was released during its recovery; it stays inconsistent")
+        elif rwlock_end_write(lock.body, lock.handle, token) != DONE and kind is None:
+            lock._raise_not_written()
