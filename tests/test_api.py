@@ -55,6 +55,22 @@ _CONTRACT: dict[str, dict[str, str]] = {
         "__enter__": "",
         "__exit__": _EXIT,
     },
+    "RWLock": {
+        "": "*, shared=True, on_owner_death='raise', label=None",
+        "acquire_read": "blocking=True, timeout=-1",
+        "acquire_write": "blocking=True, timeout=-1",
+        "release_read": "",
+        "release_write": "",
+        "read": "",
+        "write": "",
+        "locked": "",
+        "recover": "timeout=-1",
+        "owner": _ATTRIBUTE,
+        "readers": _ATTRIBUTE,
+        "label": _ATTRIBUTE,
+        "shared": _ATTRIBUTE,
+        "statistics": "",
+    },
     "Semaphore": {
         "": "value=1, *, shared=True, reclaim=False, label=None",
         "acquire": "blocking=True, timeout=None",
@@ -83,6 +99,15 @@ _CONTRACT: dict[str, dict[str, str]] = {
         "clear": "",
         "is_set": "",
         "wait": "timeout=None",
+        "label": _ATTRIBUTE,
+        "shared": _ATTRIBUTE,
+        "statistics": "",
+    },
+    "Latch": {
+        "": "count, *, shared=True, label=None",
+        "count_down": "n=1",
+        "wait": "timeout=None",
+        "count": _ATTRIBUTE,
         "label": _ATTRIBUTE,
         "shared": _ATTRIBUTE,
         "statistics": "",
@@ -157,8 +182,9 @@ _CALLS = [
 _each_call = pytest.mark.parametrize(
     ("name", "member", "parameters"), _CALLS, ids=[".".join(call[:2]).strip(".") for call in _CALLS]
 )
+_COUNTED = {"Barrier", "Latch"}  # which are made with a number
 _OBJECTS: dict[str, Callable[..., Any]] = {
-    name: functools.partial(treadle.Barrier, 2) if name == "Barrier" else getattr(treadle, name)
+    name: functools.partial(getattr(treadle, name), *([2] if name in _COUNTED else []))
     for name, members in _CONTRACT.items()
     if "label" in members
 }
@@ -226,6 +252,7 @@ _SAMPLES: dict[str, Any] = {
     "block": True,
     "blocking": True,
     "copy": False,
+    "count": 2,
     "error": None,
     "immediate": True,
     "item": 1,
@@ -263,11 +290,15 @@ def _ready_for(name: str, member: str) -> Any:
         jobs.put(1)
         subject = jobs.lease()
     else:
-        subject = treadle.Barrier(1) if name == "Barrier" else getattr(treadle, name)()
+        subject = getattr(treadle, name)(*([1] if name in _COUNTED else []))
     if name == "Queue" and member in {"get", "get_nowait", "get_many", "lease", "task_done"}:
         subject.put(1)
     if name == "Condition" or (name != "Lease" and member in {"release", "__exit__"}):
         subject.acquire()
+    if name == "Latch":
+        subject.count_down()
+    if member in {"release_read", "release_write"}:
+        getattr(subject, member.replace("release", "acquire"))()
     yield getattr(subject, member)
 
 
@@ -361,8 +392,10 @@ def test_the_errors_are_caught_as_the_contract_says(name: str) -> None:
 
 _STATISTICS = {
     "LockStatistics": [treadle.Lock, treadle.RLock],
+    "RWLockStatistics": [treadle.RWLock],
     "SemaphoreStatistics": [treadle.Semaphore, treadle.BoundedSemaphore],
     "EventStatistics": [treadle.Event],
+    "LatchStatistics": [lambda: treadle.Latch(1)],
     "ConditionStatistics": [treadle.Condition],
     "BarrierStatistics": [lambda: treadle.Barrier(1)],
     "QueueStatistics": [treadle.Queue],

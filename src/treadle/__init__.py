@@ -1,7 +1,7 @@
 """One set of concurrency primitives for threads and processes.
 
-Locks, semaphores, events, latches, conditions, barriers and queues, whose handles can be sent to any process
-of the same user, and which stay usable when a process that uses them is killed.
+Locks, semaphores, events, latches, conditions, barriers and queues, whose handles can be sent to
+any process of the same user, and which stay usable when a process that uses them is killed.
 
 >>> import multiprocessing, treadle
 >>> queue = treadle.Queue()

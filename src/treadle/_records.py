@@ -71,7 +71,7 @@ class RWLockStatistics:
     >>> lock = treadle.RWLock(label="index")
     >>> with lock.read():
     ...     lock.statistics()
-    RWLockStatistics(label='index', shared=True, locked=True, inconsistent=False, owner=None, readers=1, waiting=0)
+    RWLockStatistics(label='index', shared=True, locked=True, inconsistent=False, owner=None, ...
     """
 
     label: str

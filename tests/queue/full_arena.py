@@ -240,9 +240,11 @@ def objects_are_refused_and_can_be_made_again_later() -> None:
     types: list[Callable[[], Any]] = [
         treadle.Lock,
         treadle.RLock,
+        treadle.RWLock,
         treadle.Semaphore,
         treadle.BoundedSemaphore,
         treadle.Event,
+        lambda: treadle.Latch(2),
         treadle.Condition,
         lambda: treadle.Barrier(2),
         treadle.Queue,

@@ -23,6 +23,8 @@ def make_all() -> dict[str, Any]:
     return {
         "lock": lock,
         "rlock": treadle.RLock(),
+        "rwlock": treadle.RWLock(),
+        "latch": treadle.Latch(1),
         "semaphore": treadle.Semaphore(0),
         "bounded": treadle.BoundedSemaphore(2),
         "event": treadle.Event(),
@@ -43,6 +45,8 @@ def test_they_are_the_same_objects_on_the_other_side(start: Start, kind: str) ->
     things["semaphore"].acquire()
     assert things["event"].wait()
     assert things["rlock"].owner.pid == worker.pid
+    assert things["rwlock"].readers == 1
+    assert things["latch"].wait()
     assert things["bounded"].get_value() == 1
     things["lock"].release()
     things["barrier"].wait()
@@ -60,6 +64,8 @@ def use_them(queue: treadle.Queue) -> None:
     assert things["lock"].label == "lock"
     assert not things["lock"].acquire(blocking=False)
     things["rlock"].acquire()
+    things["rwlock"].acquire_read()
+    things["latch"].count_down()
     things["bounded"].acquire()
     things["semaphore"].release()
     things["event"].set()
@@ -71,6 +77,7 @@ def use_them(queue: treadle.Queue) -> None:
         things["condition"].notify()
     things["bounded"].release()
     things["rlock"].release()
+    things["rwlock"].release_read()
 
 
 @pytest.mark.parametrize("name", make_all())
@@ -115,6 +122,8 @@ def serve(requests: treadle.Queue) -> None:
     [
         lambda: treadle.Lock(shared=False),
         lambda: treadle.RLock(shared=False),
+        lambda: treadle.RWLock(shared=False),
+        lambda: treadle.Latch(1, shared=False),
         lambda: treadle.Semaphore(shared=False),
         lambda: treadle.BoundedSemaphore(shared=False),
         lambda: treadle.Event(shared=False),

@@ -133,7 +133,9 @@ def end_while_threads_wait(shared: bool) -> None:
     semaphore, event = treadle.Semaphore(0, shared=shared), treadle.Event(shared=shared)
     permits, barrier = treadle.BoundedSemaphore(1, shared=shared), treadle.Barrier(2, shared=shared)
     condition, full, empty = treadle.Condition(shared=shared), treadle.Queue(1), treadle.Queue()
+    rwlock, latch = treadle.RWLock(shared=shared), treadle.Latch(1, shared=shared)
     lock.acquire(), rlock.acquire(), permits.acquire(), full.put(1)
+    rwlock.acquire_write()
 
     def await_notice() -> None:
         with condition:
@@ -142,6 +144,9 @@ def end_while_threads_wait(shared: bool) -> None:
     forever: list[Callable[[], Any]] = [
         lock.acquire,
         rlock.acquire,
+        rwlock.acquire_read,
+        rwlock.acquire_write,
+        latch.wait,
         semaphore.acquire,
         permits.acquire,
         event.wait,

@@ -15,9 +15,11 @@ pytestmark = pytest.mark.slow
 _MAKERS: dict[str, Callable[[], object]] = {
     "lock": treadle.Lock,
     "rlock": treadle.RLock,
+    "rwlock": treadle.RWLock,
     "semaphore": treadle.Semaphore,
     "bounded semaphore": treadle.BoundedSemaphore,
     "event": treadle.Event,
+    "latch": lambda: treadle.Latch(3),
     "condition": treadle.Condition,
     "barrier": lambda: treadle.Barrier(100),
     "queue": treadle.Queue,

@@ -33,11 +33,29 @@ def _condition_of_a_lock(*, shared: bool = True, label: str | None = None) -> tr
     return treadle.Condition(treadle.Lock(shared=shared), shared=shared, label=label)
 
 
+class Written(treadle.RWLock):
+    """A lock for readers and writers as one that excludes everybody."""
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        return self.acquire_write(blocking, timeout)
+
+    def release(self) -> None:
+        self.release_write()
+
+    def __enter__(self) -> bool:
+        return self.acquire_write()
+
+    def __exit__(self, *error: object) -> None:
+        self.release_write()
+
+
 LOCK_TYPES = [
     LockType("Lock", treadle.Lock),
     LockType("taken-over Lock", partial(treadle.Lock, on_owner_death="recover")),
     LockType("RLock", treadle.RLock),
     LockType("taken-over RLock", partial(treadle.RLock, on_owner_death="recover")),
+    LockType("RWLock", Written),
+    LockType("taken-over RWLock", partial(Written, on_owner_death="recover")),
     LockType("Condition", treadle.Condition),
     LockType("Condition of a Lock", _condition_of_a_lock),
     LockType("Semaphore", treadle.Semaphore, None, False),
@@ -180,6 +198,58 @@ def _locks(
     yield call(f"{name}.recover", block=_recover, too_late=TimeoutError)
 
 
+def _with_a_reader(shared: bool) -> Written:
+    lock = Written(shared=shared)
+    lock.acquire_read()
+    return lock
+
+
+def _read(lock: treadle.RWLock, timeout: float | None) -> bool:
+    if not lock.acquire_read(timeout=-1 if timeout is None else timeout):
+        return False
+    lock.release_read()
+    return True
+
+
+def _enter_to_read(lock: treadle.RWLock, timeout: None) -> bool:
+    with lock.read():
+        return True
+
+
+def _enter_to_write(lock: treadle.RWLock, timeout: None) -> bool:
+    with lock.write():
+        return True
+
+
+def _read_and_write_once(lock: Written) -> None:
+    assert lock.acquire_read(False)
+    lock.release_read()
+    _acquire_once(lock)
+
+
+def _rwlocks() -> Iterator[BlockingCall]:
+    written = partial(
+        BlockingCall,
+        make=partial(_held, Written),
+        unblock=_and_release,
+        usable=_read_and_write_once,
+        only_its_owner_unblocks=True,
+    )
+    yield written("RWLock.acquire_read", block=_read)
+    yield written("with RWLock.read", block=_enter_to_read, takes_timeout=False)
+    yield written("RWLock.acquire_write beside a writer", block=_acquire)
+    yield written("RWLock.recover", block=_recover, too_late=TimeoutError)
+    read = partial(
+        BlockingCall,
+        make=_with_a_reader,
+        unblock=treadle.RWLock.release_read,
+        usable=_read_and_write_once,
+        only_its_owner_unblocks=True,
+    )
+    yield read("RWLock.acquire_write beside a reader", block=_acquire)
+    yield read("with RWLock.write", block=_enter_to_write, takes_timeout=False)
+
+
 def _semaphores(name: str, factory: Callable[..., Any]) -> Iterator[BlockingCall]:
     make = partial(_held, factory)
     yield BlockingCall(f"{name}.acquire", make, _acquire_permit, _and_release, _acquire_once)
@@ -191,6 +261,7 @@ def _semaphores(name: str, factory: Callable[..., Any]) -> Iterator[BlockingCall
 BLOCKING_CALLS = [
     *_locks("Lock", treadle.Lock, only_its_owner_unblocks=False),
     *_locks("RLock", treadle.RLock, only_its_owner_unblocks=True),
+    *_rwlocks(),
     BlockingCall(
         "Condition.acquire",
         partial(_held, treadle.Condition),
@@ -209,6 +280,13 @@ BLOCKING_CALLS = [
         lambda event, timeout: event.wait(timeout),
         treadle.Event.set,
         treadle.Event.wait,
+    ),
+    BlockingCall(
+        "Latch.wait",
+        lambda shared: treadle.Latch(1, shared=shared),
+        lambda latch, timeout: latch.wait(timeout),
+        treadle.Latch.count_down,
+        treadle.Latch.wait,
     ),
     BlockingCall(
         "Condition.wait",
@@ -244,10 +322,12 @@ all_blocking_calls = pytest.mark.parametrize("call", BLOCKING_CALLS, ids=lambda 
 OBJECTS: dict[str, Callable[..., Any]] = {
     "Lock": treadle.Lock,
     "RLock": treadle.RLock,
+    "RWLock": treadle.RWLock,
     "Semaphore": treadle.Semaphore,
     "reclaiming Semaphore": partial(treadle.Semaphore, reclaim=True),
     "BoundedSemaphore": treadle.BoundedSemaphore,
     "Event": treadle.Event,
+    "Latch": partial(treadle.Latch, 2),
     "Condition": treadle.Condition,
     "Condition of a Lock": _condition_of_a_lock,
     "Barrier": partial(treadle.Barrier, 2),

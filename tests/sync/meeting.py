@@ -30,6 +30,8 @@ def attend(things: Things) -> int:
     things["Barrier"].wait()  # they were seen to be held
     for name in _LOCKS + _SEMAPHORES:
         things[name].release()
+    things["RWLock"].release_write()
+    things["Latch"].count_down()
     for name in _CONDITIONS:
         with things[name]:
             things[name].wait_for(things["Event"].is_set)
@@ -45,6 +47,10 @@ def receive(things: Things) -> int:
     for name in _LOCKS + _SEMAPHORES:
         assert things[name].acquire() is True
         things[name].release()
+    with things["RWLock"].read():
+        assert things["RWLock"].readers == 1
+    things["Latch"].count_down()
+    assert things["Latch"].wait() is True
     things["Event"].set()
     for name in _CONDITIONS:
         with things[name]:
@@ -57,15 +63,19 @@ def _hold_all(things: Things) -> None:
     assert [things[name].label for name in OBJECTS] == list(OBJECTS)
     for name in _LOCKS + _SEMAPHORES:
         assert things[name].acquire() is True
+    assert things["RWLock"].acquire_write() is True
 
 
 def _who_holds_all(things: Things) -> int:
-    pids = {things[name].owner.pid for name in _LOCKS}
+    pids = {things[name].owner.pid for name in [*_LOCKS, "RWLock"]}
     assert len(pids) == 1
     for name in _LOCKS + _SEMAPHORES:
         assert things[name].acquire(False) is False
         assert things[name].acquire(timeout=0.01) is False
+    assert things["RWLock"].acquire_read(False) is False
+    assert things["RWLock"].acquire_write(timeout=0.01) is False
     assert things["Event"].is_set() is False
+    assert things["Latch"].count == 2
     (pid,) = pids
     assert pid != os.getpid()
     assert isinstance(things["Lock"].owner, treadle.Holder)

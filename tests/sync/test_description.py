@@ -92,6 +92,28 @@ def test_the_repr_of_a_lock_tells_who_holds_it(
     assert f"held by pid {os.getpid()} (thread other)" in repr(lock)
 
 
+def test_the_repr_of_an_rwlock_tells_who_writes_or_how_many_read(
+    shared: bool, other: OtherThread
+) -> None:
+    lock = treadle.RWLock(shared=shared)
+    assert repr(lock).startswith("<unlocked treadle.RWLock ")
+    with lock.read():
+        other.do(lock.acquire_read)
+        assert repr(lock).startswith("<locked treadle.RWLock ")
+        assert repr(lock).endswith(", read by 2>")
+    other.do(lock.release_read)
+    other.do(lock.acquire_write)
+    assert repr(lock).startswith("<locked treadle.RWLock ")
+    assert repr(lock).endswith(f", written by pid {os.getpid()} (thread other)>")
+
+
+def test_the_repr_of_a_latch_tells_what_is_left(shared: bool) -> None:
+    latch = treadle.Latch(3, shared=shared)
+    assert repr(latch).endswith(": count=3/3>")
+    latch.count_down()
+    assert repr(latch).endswith(": count=2/3>")
+
+
 def test_the_repr_of_a_semaphore_tells_its_value(shared: bool) -> None:
     semaphore = treadle.Semaphore(3, shared=shared)
     assert repr(semaphore).endswith("value=3>")
@@ -159,6 +181,28 @@ def test_the_statistics_of_a_lock(of: Callable[..., Any], shared: bool) -> None:
         held = dataclasses.replace(free, locked=True, owner=lock.owner, recursion=1)
         assert lock.statistics() == held
     assert lock.statistics() == free
+
+
+def test_the_statistics_of_an_rwlock(shared: bool) -> None:
+    lock = treadle.RWLock(shared=shared, label="index")
+    free = treadle.RWLockStatistics(
+        label="index", shared=shared, locked=False, inconsistent=False, owner=None, readers=0,
+        waiting=0,
+    )  # fmt: skip
+    assert lock.statistics() == free
+    with lock.read(), lock.read():
+        assert lock.statistics() == dataclasses.replace(free, locked=True, readers=2)
+    with lock.write():
+        assert lock.statistics() == dataclasses.replace(free, locked=True, owner=lock.owner)
+    assert lock.statistics() == free
+
+
+def test_the_statistics_of_a_latch(shared: bool) -> None:
+    latch = treadle.Latch(3, shared=shared, label="ready")
+    latch.count_down(2)
+    assert latch.statistics() == treadle.LatchStatistics(
+        label="ready", shared=shared, count=1, initial=3, waiting=0
+    )
 
 
 def test_the_statistics_of_a_semaphore(shared: bool) -> None:

@@ -153,6 +153,15 @@ def test_a_copy_is_another_handle_of_the_same(make: Callable[..., Any]) -> None:
     elif isinstance(thing, treadle.Event):
         thing.set()
         assert all(twin.is_set() for twin in twins)
+    elif isinstance(thing, treadle.RWLock):
+        thing.acquire_read()
+        assert all(twin.readers == 1 for twin in twins)
+        twins[0].release_read()
+        assert thing.acquire_write(False) is True
+        assert all(twin.owner == thing.owner for twin in twins)
+    elif isinstance(thing, treadle.Latch):
+        thing.count_down(2)
+        assert all(twin.wait(0) for twin in twins)
     else:
         thing.abort()
         assert all(twin.broken for twin in twins)

@@ -31,6 +31,18 @@ class Reentrant(treadle.RLock):
         self.name = name
 
 
+class Index(treadle.RWLock):
+    def __init__(self, name: str) -> None:
+        super().__init__(label=name)
+        self.name = name
+
+
+class Ready(treadle.Latch):
+    def __init__(self, name: str) -> None:
+        super().__init__(2, label=name)
+        self.name = name
+
+
 class Tickets(treadle.Semaphore):
     def __init__(self, name: str, count: int = 3) -> None:
         super().__init__(count, label=name)
@@ -62,7 +74,7 @@ class Meeting(treadle.Barrier):
 
 
 every_one = pytest.mark.parametrize(
-    "of", [Jobs, Guard, Reentrant, Tickets, Seats, Flag, Changed, Meeting]
+    "of", [Jobs, Guard, Reentrant, Index, Ready, Tickets, Seats, Flag, Changed, Meeting]
 )
 
 
@@ -133,7 +145,8 @@ def test_one_that_was_never_made_says_so_or_is_private() -> None:
     ):
         with pytest.raises(RuntimeError, match="not called"):
             call()
-    for of in (treadle.Lock, treadle.RLock, treadle.Semaphore, treadle.Event):
+    kinds: list[Any] = [treadle.Lock, treadle.RLock, treadle.RWLock, treadle.Semaphore]
+    for of in [*kinds, treadle.Event, treadle.Latch]:
         thing = of.__new__(of)
         assert not thing.shared
         assert repr(thing)

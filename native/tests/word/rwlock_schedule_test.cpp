@@ -45,7 +45,7 @@ struct Scene {
     bool torn = false;                // what the lock guards
     std::uint32_t torn_by = 0;
     std::uint32_t entries = 0;        // of writers
-    std::uint32_t parked_writers = 0; // since the last entry
+    std::uint32_t parked_writers = 0;  // since the last entry
 
     Scene(Execution& execution, std::uint32_t capacity = 4) : run(execution) {
         lock.initialise(new_table(capacity), capacity);
@@ -150,6 +150,7 @@ struct Scene {
         bool ran_out = false;
         for (Wait wait;;) {
             Token dead;
+            const std::uint32_t entries_before = entries;
             const Result result = lock.attempt_write(who, who.token, how, dead, wait);
             if (result == Result::done) {
                 tell(dead);
@@ -163,7 +164,7 @@ struct Scene {
             }
             SCHEDULE_CHECK(result == Result::blocked, result);
             if (!wait.section) {
-                ++parked_writers;
+                if (entries == entries_before) ++parked_writers;
                 if (ran_out && !patient) {
                     const Result cancelled = insist_past_sections(
                         who, [&](Wait& w) { return lock.attempt_cancel_write(who, who.token, w); });
@@ -215,6 +216,8 @@ struct Scene {
             release_write();
             SCHEDULE_CHECK(acquire_read());
             release_read();
+            acquire_write(on_death);  // which forgets who died waiting to read, and was let in
+            release_write();
         });
         run.run();
         SCHEDULE_CHECK(lock.reading() == 0 && lock.writer().peek() == 0);

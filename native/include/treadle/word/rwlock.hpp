@@ -323,19 +323,19 @@ private:
         if (writer_.peek() != 0) {
             wake_all(wakes);
         } else {
-            open(wakes);
+            serve_waiting(wakes);
         }
         return leave(ended, wakes);
     }
 
     // The writer is gone: those who wait to read go first, and a writer comes to claim the time after them.
-    void open(Wakes& wakes) noexcept {
+    void serve_waiting(Wakes& wakes) noexcept {
         if (enlisted_ != 0) admit_enlisted(wakes);
         if (wakes.writers == 0 && ring(writers_gate_)) wakes.writers = 1;
     }
     void drop_claim(Wakes& wakes) noexcept {
         claim_ = kNobody;
-        if (writer_.peek() == 0) open(wakes);
+        if (writer_.peek() == 0) serve_waiting(wakes);
     }
 
     void admit(ReaderCell& cell, Token me, ReadTicket& ticket) noexcept {
