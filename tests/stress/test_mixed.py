@@ -36,6 +36,57 @@ def count_under(kind: str) -> None:
     assert words[0] == _PROCESSES * _THREADS * _ROUNDS
 
 
+def test_readers_see_whole_changes() -> None:
+    fresh.run(read_and_write)
+
+
+def read_and_write() -> None:
+    lock, words = treadle.RWLock(), family.Words(2)
+
+    def visit() -> None:
+        for number in range(_ROUNDS // 3):
+            if number % 4 == 0:
+                with lock.write():
+                    words[0] += 1
+                    if number % 16 == 0:
+                        os.sched_yield()  # long enough for others to come and wait
+                    words[1] += 1
+            else:
+                with lock.read():
+                    first = words[0]
+                    with lock.read():
+                        os.sched_yield()
+                    assert words[1] == first
+
+    _everywhere(visit)
+    changes = _PROCESSES * _THREADS * len(range(0, _ROUNDS // 3, 4))
+    assert list(words) == [changes, changes]
+    assert lock.readers == 0
+
+
+def test_a_latch_opens_when_all_have_counted_down() -> None:
+    fresh.run(count_down_and_wait)
+
+
+def count_down_and_wait() -> None:
+    parties = _PROCESSES * _THREADS
+    latches, words = [treadle.Latch(parties) for _ in range(50)], family.Words(parties)
+    books, arrivals = treadle.Lock(), treadle.Semaphore(0)
+
+    def go_through() -> None:
+        with books:
+            place = arrivals.get_value()
+            arrivals.release()
+        for number, latch in enumerate(latches, 1):
+            words[place] = number
+            latch.count_down()
+            assert latch.wait() is True
+            assert all(word >= number for word in words)
+
+    _everywhere(go_through)
+    assert [latch.count for latch in latches] == [0] * 50
+
+
 def test_a_semaphore_lets_in_as_many_as_it_has_permits() -> None:
     fresh.run(count_insiders)
 

@@ -64,6 +64,7 @@ cdef class Latch:
             if n < 1:
                 raise ValueError("n must be one or more")
         latch_count_down(self.body, self.handle, min(n, LATCH_MAX))
+        _tell()
 
     def wait(self, timeout=None):
         """Waits until the count is zero; returns whether it is. timeout: in seconds, None waits for ever.

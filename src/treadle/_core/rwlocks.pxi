@@ -247,12 +247,11 @@ cdef class RWLock:
         )
         if result != DONE:
             return self._not_had(result, dead)
-        if dead != 0 and self.handle.mapping != NULL:
-            try:
-                PyErr_WarnEx(OwnerDiedWarning, _adopted(self._label(), self.handle, dead), 1)
-            except BaseException:
-                rwlock_end_read(self.body, self.handle, _token(self.handle))
-                raise
+        try:
+            self._had(dead)
+        except BaseException:
+            self._end_read()
+            raise
         return True
 
     cdef bint _write(self, int64_t timeout) except -1:
@@ -262,15 +261,21 @@ cdef class RWLock:
         )
         if result != DONE:
             return self._not_had(result, dead)
-        if dead != 0 and self.handle.mapping != NULL:
-            try:
-                PyErr_WarnEx(OwnerDiedWarning, _adopted(self._label(), self.handle, dead), 1)
-            except BaseException:
-                rwlock_end_write(self.body, self.handle, _token(self.handle))
-                raise
+        try:
+            self._had(dead)
+        except BaseException:
+            self._end_write()
+            raise
         return True
 
+    cdef int _had(self, Token dead) except -1:
+        _tell()
+        if dead != 0 and self.handle.mapping != NULL:
+            PyErr_WarnEx(OwnerDiedWarning, _adopted(self._label(), self.handle, dead), 1)
+        return 0
+
     cdef bint _not_had(self, int result, Token dead) except -1:
+        _tell()
         if result == TIMEOUT:
             return False
         if result == INTERRUPTED:
@@ -287,11 +292,13 @@ cdef class RWLock:
     cdef bint _end_read(self) except -1:
         if rwlock_end_read(self.body, self.handle, _token(self.handle)) != DONE:
             raise RuntimeError(f"this thread does not hold lock {self._label()!r} for reading")
+        _tell()
         return True
 
     cdef bint _end_write(self) except -1:
         if rwlock_end_write(self.body, self.handle, _token(self.handle)) != DONE:
             self._raise_not_written()
+        _tell()
         return True
 
     cdef _raise_not_written(self):
@@ -386,6 +393,7 @@ cdef class _WriteRecovery:
             raise TimeoutError(f"lock {lock._label()!r} could not be had for its recovery in time")
         if result != DONE:
             lock._not_had(result, dead)
+        _tell()
         self.marked = dead != 0 and lock.handle.mapping != NULL
         return bool(self.marked)
 
@@ -400,3 +408,4 @@ cdef class _WriteRecovery:
                 raise RuntimeError(f"lock {lock._label()!r} was released during its recovery; it stays inconsistent")
         elif rwlock_end_write(lock.body, lock.handle, token) != DONE and kind is None:
             lock._raise_not_written()
+        _tell()

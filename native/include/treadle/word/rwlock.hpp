@@ -37,7 +37,9 @@
 //
 // An enlisted reader keeps the phase at which it enlisted: once that is over, it is in, and needs no section to know.
 //
-// Limit: a reader that sleeps through exactly 2^32 phases within one bounded park would miss them.
+// Limits. A writer's death that a reader finds and adopts is known to that reader alone: if it dies as well before it has
+// said so, nobody is told. A thread's cell is searched for: an operation beside n readers costs up to n comparisons. A
+// reader that sleeps through exactly 2^32 phases within one bounded park would miss them.
 #pragma once
 
 #include <atomic>
@@ -170,8 +172,7 @@ public:
             if (claim_ == me) claim_ = kNobody;
             return leave(state, wakes);
         }
-        // Beside a dead writer there is at most a reader that died while it adopted the lock.
-        if (reading() != 0 && (who.look || ownerless)) reclaim(who, wakes);
+        if (reading() != 0 && who.look) reclaim(who, wakes);
         if (reading() == 0 && state != Result::blocked) {
             if (ownerless) {
                 dead = writer_.owner();
