@@ -19,6 +19,7 @@ NATIVE = {
     "tasks": {"arena", "word", "platform"},
     "arena": {"word", "platform"},
     "ring": {"arena", "word", "platform"},
+    "ordered": {"ring", "arena", "word", "platform"},
 }
 """A folder of native/include/treadle, and the others that its headers may include."""
 

@@ -123,6 +123,49 @@ private:
     std::vector<std::uint64_t> words_ = std::vector<std::uint64_t>(kRoom / 8);
 };
 
+inline void release(std::uint32_t slot) {
+    inside([&] { tree().handles.drop(tree().arena, tree().process, slot); });
+}
+/// Reads what was taken; a message's reference is dropped.
+inline void unpack(const char* at, const Taken& got, std::vector<Item>& items) {
+    const char* const begin = at;
+    for (std::uint32_t i = 0; i < got.items; ++i) {
+        Frame frame;
+        std::memcpy(&frame, at, sizeof frame);
+        Item item{frame.pid, frame.tag, frame.size, frame.deliveries, false};
+        if (frame.kind == FrameKind::message) {
+            CHECK_EQ(got.items, 1u);
+            MessagePayload payload;
+            std::memcpy(&payload, at + sizeof frame, sizeof payload);
+            auto* message = reinterpret_cast<Message<SharedWorld>*>(tree().arena.heap.block_at(offset_of(payload.message)));
+            item.size = payload.bytes;
+            item.intact = is_intact(message->data(), item.from, item.number, item.size);
+            release(got.slot);
+        } else {
+            CHECK_EQ(got.slot, treadle::ring::kNoSlot);
+            item.intact = is_intact(at + sizeof frame, item.from, item.number, item.size);
+        }
+        items.push_back(item);
+        at += frame_bytes(frame.size);
+    }
+    CHECK_EQ(static_cast<std::uint64_t>(at - begin), got.bytes);
+}
+
+/// A message with an item's bytes, which this process refers to at `slot`; kNoSlot: the limit.
+inline MessagePayload make_message(std::int32_t from, std::uint32_t number, std::uint64_t size, std::uint32_t& slot) {
+    Message<SharedWorld>* message = nullptr;
+    MessagePayload payload{0, size};
+    slot = SharedHandles::kNoSlot;
+    inside([&] {
+        message = reinterpret_cast<Message<SharedWorld>*>(tree().arena.heap.allocate(sizeof *message + size, Kind::message));
+        if (message == nullptr) return;
+        slot = tree().handles.add(tree().arena, tree().process, &message->block);
+        payload.message = tree().arena.heap.ref_to(&message->block);
+    });
+    if (slot != SharedHandles::kNoSlot) fill(message->data(), from, number, size);
+    return payload;
+}
+
 class Line {
 public:
     explicit Line(std::uint64_t max_items = 0, std::uint64_t max_bytes = 0) {
@@ -175,17 +218,9 @@ public:
 
     /// An item in a block of its own.
     Result put_message(std::int32_t from, std::uint32_t number, std::uint64_t size) const {
-        Message<SharedWorld>* message = nullptr;
-        std::uint32_t slot = SharedHandles::kNoSlot;
-        MessagePayload payload{0, size};
-        inside([&] {
-            message = reinterpret_cast<Message<SharedWorld>*>(tree().arena.heap.allocate(sizeof *message + size, Kind::message));
-            if (message == nullptr) return;
-            slot = tree().handles.add(tree().arena, tree().process, &message->block);
-            payload.message = tree().arena.heap.ref_to(&message->block);
-        });
+        std::uint32_t slot;
+        const MessagePayload payload = make_message(from, number, size, slot);
         if (slot == SharedHandles::kNoSlot) return Result::no_memory;
-        fill(message->data(), from, number, size);
         Frames frames;
         frames.add_message(from, number, payload);
         const Result result = put(frames);
@@ -267,34 +302,6 @@ public:
     }
 
 private:
-    static void release(std::uint32_t slot) {
-        inside([&] { tree().handles.drop(tree().arena, tree().process, slot); });
-    }
-    /// Reads what was taken; a message's reference is dropped.
-    static void unpack(const char* at, const Taken& got, std::vector<Item>& items) {
-        const char* const begin = at;
-        for (std::uint32_t i = 0; i < got.items; ++i) {
-            Frame frame;
-            std::memcpy(&frame, at, sizeof frame);
-            Item item{frame.pid, frame.tag, frame.size, frame.deliveries, false};
-            if (frame.kind == FrameKind::message) {
-                CHECK_EQ(got.items, 1u);
-                MessagePayload payload;
-                std::memcpy(&payload, at + sizeof frame, sizeof payload);
-                auto* message = reinterpret_cast<Message<SharedWorld>*>(tree().arena.heap.block_at(offset_of(payload.message)));
-                item.size = payload.bytes;
-                item.intact = is_intact(message->data(), item.from, item.number, item.size);
-                release(got.slot);
-            } else {
-                CHECK_EQ(got.slot, RingQueue::kNoSlot);
-                item.intact = is_intact(at + sizeof frame, item.from, item.number, item.size);
-            }
-            items.push_back(item);
-            at += frame_bytes(frame.size);
-        }
-        CHECK_EQ(static_cast<std::uint64_t>(at - begin), got.bytes);
-    }
-
     QueueState<SharedWorld>* state_ = nullptr;
     std::uint32_t slot_ = SharedHandles::kNoSlot;
 };

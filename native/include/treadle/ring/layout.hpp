@@ -40,6 +40,20 @@ struct MessagePayload {
     std::uint64_t bytes;
 };
 
+// What an attempt took (or, of a put: took over).
+inline constexpr std::uint32_t kNoSlot = ~std::uint32_t{0};
+struct Taken {
+    std::uint32_t items = 0;
+    std::uint32_t bytes = 0;       // frames copied out, end to end
+    std::uint32_t slot = kNoSlot;  // the caller's reference to a message: then it is the only item
+};
+
+// Names a lease to its holder.
+struct LeaseName {
+    BlockRef lease = 0;
+    std::uint64_t slot = 0;
+};
+
 constexpr std::uint32_t padded(std::uint32_t size) noexcept { return (size + 7u) & ~7u; }
 constexpr std::uint32_t frame_bytes(std::uint32_t size) noexcept { return static_cast<std::uint32_t>(sizeof(Frame)) + padded(size); }
 

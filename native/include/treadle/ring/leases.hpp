@@ -32,11 +32,6 @@
 
 namespace treadle::ring {
 
-struct LeaseName {
-    BlockRef lease = 0;
-    std::uint64_t slot = 0;
-};
-
 template <class World, class Member>
 class Leases {
 public:

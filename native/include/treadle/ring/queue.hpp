@@ -47,13 +47,8 @@ public:
     using ChunkT = Chunk<World>;
     using MessageT = Message<World>;
     using EndT = End<World>;
-
-    struct Taken {
-        std::uint32_t items = 0;
-        std::uint32_t bytes = 0;       // frames copied out, end to end
-        std::uint32_t slot = kNoSlot;  // the caller's reference to a message: then it is the only item
-    };
-    static constexpr std::uint32_t kNoSlot = ~std::uint32_t{0};
+    using Taken = ring::Taken;
+    static constexpr std::uint32_t kNoSlot = ring::kNoSlot;
 
     Queue(State* state, Member& member) noexcept : q(state), m(member) {}
 
