@@ -137,18 +137,20 @@ public:
     template <class Who>
     Result attempt_get(Who& who, std::uint32_t max_items, char* out, std::uint32_t room, Taken& got, Wait& wait) noexcept {
         got = Taken{};
-        const Result result = await_item(who, wait);
+        Result result = await_item(who, wait);
         if (result != Result::done) return result;
-        return served(take_inside(who, max_items, out, room, got, wait), got.items, wait);
+        result = take_inside(who, max_items, out, room, got, wait);
+        return served(result, got.items, wait);
     }
 
     // Takes the first item out on lease until ack, nack or this process's end; its frame is copied to `out`.
     template <class Who>
     Result attempt_lease(Who& who, char* out, LeaseName& lease, Taken& got, Wait& wait) noexcept {
         got = Taken{};
-        const Result result = await_item(who, wait);
+        Result result = await_item(who, wait);
         if (result != Result::done) return result;
-        return served(lease_inside(who, out, lease, got, wait), got.items, wait);
+        result = lease_inside(who, out, lease, got, wait);
+        return served(result, got.items, wait);
     }
 
     // The leased item is done with: it is gone, and counts as done. done, blocked, or gone.
@@ -416,7 +418,8 @@ private:
             // Who finds nothing leaves the section to those who may change that, but for a look whether they live.
             if (due || size() != 0 || (who.look && in_doubt())) {
                 if (enter(who, wait) == Result::blocked) return Result::blocked;
-                if (const std::uint32_t found = due ? inspect(who) : 0) q->getters.ring(found);
+                // (Who looks does so now: what a death in the section has left may have come to light only here.)
+                if (const std::uint32_t found = due || who.look ? inspect(who) : 0) q->getters.ring(found);
                 const bool shut = mode() == QueueMode::shut_now;
                 if (!shut && size() != 0) return Result::done;
                 q->mutex.release();
