@@ -64,7 +64,7 @@ using Newest = Sorted<Order::newest_first>;
 
 TEST(puts_and_gets_are_linearizable_and_wake_who_waits) {
     schedule::check("by key, pp p ggg", within(1).no_timeouts(), scripts<ByKey>({}, {"pp", "p", "ggg"}));
-    schedule::check("by key, p p gg", within(2).no_timeouts(), scripts<ByKey>({}, {"p", "p", "gg"}));
+    schedule::check("by key, p p gg", within(1).no_timeouts(), scripts<ByKey>({}, {"p", "p", "gg"}));
     schedule::check("by key, pp g g", within(1).no_timeouts(), scripts<ByKey>({}, {"pp", "g", "g"}));
     schedule::check("newest, pp g g", within(1).no_timeouts(), scripts<Newest>({}, {"pp", "g", "g"}));
     schedule::check("newest, p p gg", within(1).no_timeouts(), scripts<Newest>({}, {"p", "p", "gg"}));
@@ -72,7 +72,7 @@ TEST(puts_and_gets_are_linearizable_and_wake_who_waits) {
 }
 
 TEST(a_bound_is_kept_and_wakes_who_waits_for_room) {
-    schedule::check("by key, bound 1, pp gg", within(2).no_timeouts(), scripts<ByKey>({.bound = 1}, {"pp", "gg"}));
+    schedule::check("by key, bound 1, pp gg", within(1).no_timeouts(), scripts<ByKey>({.bound = 1}, {"pp", "gg"}));
     schedule::check("by key, bound 1, p p gg, full", within(1).no_timeouts(), scripts<ByKey>({.bound = 1, .there = 1}, {"p", "p", "ggg"}));
     schedule::check("newest, bound 2, p p g g, full", within(1).no_timeouts(), scripts<Newest>({.bound = 2, .there = 2}, {"p", "p", "g", "g"}));
 }
