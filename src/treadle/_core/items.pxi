@@ -68,7 +68,7 @@ cdef _MessageMemory _memory_of_frame(Mapping* mapping, const char* frame, uint32
     return _message_memory(mapping, hold, size)
 
 
-cdef object _rebuild_frame(const Handle& queue, const char* frame, _MessageMemory memory, bint copy):
+cdef object _rebuild_frame(_Store queue, const char* frame, _MessageMemory memory, bint copy):
     """The value of a frame that was taken; ItemError if there is none to be had here. MemoryError says nothing about it."""
     try:
         if memory is None:
@@ -80,9 +80,9 @@ cdef object _rebuild_frame(const Handle& queue, const char* frame, _MessageMemor
         raise _item_error(queue, frame, error) from error
 
 
-cdef _item_error(const Handle& queue, const char* frame, error):
+cdef _item_error(_Store queue, const char* frame, error):
     return ItemError(
-        f"an item that pid {frame_at(frame).pid} put into queue {_text(queue_label(queue))!r} cannot be rebuilt here "
+        f"an item that pid {frame_at(frame).pid} put into queue {queue.label()!r} cannot be rebuilt here "
         f"({type(error).__name__}: {error}); it is gone, the queue goes on"
     )
 
@@ -166,7 +166,7 @@ cdef class _Leftovers:
         except (AttributeError, IndexError):  # another thread was faster
             return None
 
-    cdef object value_of(self, const Handle& queue, _Kept kept, bint copy):
+    cdef object value_of(self, _Store queue, _Kept kept, bint copy):
         if kept.error is not None:
             raise kept.error
         if kept.frame is None:
@@ -183,7 +183,7 @@ cdef class _Leftovers:
             self.add([kept], True)
             raise
 
-    cdef list next_values(self, const Handle& queue, uint32_t wanted):
+    cdef list next_values(self, _Store queue, uint32_t wanted):
         cdef _Kept kept
         values = []
         while <uint32_t>len(values) < wanted:

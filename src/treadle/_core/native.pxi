@@ -4,7 +4,7 @@ cimport cython
 from libc.math cimport ceil
 from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcpy
+from libc.string cimport memchr, memcpy
 from cpython.object cimport Py_LT, PyObject, PyObject_RichCompareBool
 from cpython.ref cimport Py_DECREF, Py_INCREF
 
@@ -35,6 +35,8 @@ cdef extern from "sync_ops.hpp" namespace "treadle::core" nogil:
         KIND_RWLOCK "static_cast<int>(treadle::arena::Kind::rwlock)"
         KIND_LATCH "static_cast<int>(treadle::arena::Kind::latch)"
         KIND_QUEUE "static_cast<int>(treadle::arena::Kind::queue)"
+        KIND_PRIORITY_QUEUE "static_cast<int>(treadle::arena::Kind::priority_queue)"
+        KIND_LIFO_QUEUE "static_cast<int>(treadle::arena::Kind::lifo_queue)"
 
     int64_t FOREVER "treadle::core::kForever"
     uint64_t CAPACITY "treadle::arena::kCapacity"
@@ -324,6 +326,33 @@ cdef extern from "queue_ops.hpp" namespace "treadle::core" nogil:
     const Frame* frame_at(const char*)
     uint32_t padded "treadle::ring::padded"(uint32_t)
 
+cdef extern from "ordered_ops.hpp" namespace "treadle::core" nogil:
+    cdef enum:
+        RECORD_HEADER "treadle::core::kRecordHeader"
+        SHORT_KEY "treadle::core::kShortKey"
+        SHORT_RECORD_WORDS "treadle::core::kShortRecordWords"
+
+    bint make_ordered(Mapping*, Token, bint, uint64_t, uint64_t, const char*, Handle&)
+    const char* ordered_label(const Handle&)
+    uint64_t ordered_size(const Handle&)
+    bint ordered_full(const Handle&)
+    void ordered_figures(const Handle&, QueueFigures&)
+    int ordered_put(const Handle&, Token, const char*, uint32_t, int64_t, Taken*)
+    int ordered_get(const Handle&, Token, uint32_t, char*, uint32_t, int64_t, Taken*)
+    int ordered_lease(const Handle&, Token, char*, int64_t, LeaseName*, Taken*)
+    int ordered_put_attempt(const Handle&, Token, bint, const char*, uint32_t, Taken*, Wait*)
+    int ordered_get_attempt(const Handle&, Token, bint, uint32_t, char*, uint32_t, Taken*, Wait*)
+    int ordered_lease_attempt(const Handle&, Token, bint, char*, LeaseName*, Taken*, Wait*)
+    int ordered_join_attempt(const Handle&, Token, bint, Wait*)
+    int ordered_ack(const Handle&, Token, const LeaseName&)
+    int ordered_nack(const Handle&, Token, const LeaseName&)
+    int ordered_done(const Handle&, Token, uint64_t)
+    int ordered_join(const Handle&, Token, int64_t)
+    int ordered_discard(const Handle&, Token)
+    void ordered_shut_down(const Handle&, bint)
+    uint64_t write_record_header(char*, uint32_t)
+    bint compares_as(object, object)
+
 cdef extern from "Python.h":
     ctypedef int (*Visit "visitproc")(PyObject*, void*) noexcept
     ctypedef int (*Traverse "traverseproc")(PyObject*, Visit, void*) noexcept
@@ -413,6 +442,8 @@ cdef extern from "Python.h":
     Py_ssize_t PyUnicode_GET_LENGTH(object)
     const char* PyUnicode_AsUTF8AndSize(object, Py_ssize_t*) except NULL
     object PyUnicode_DecodeUTF8(const char*, Py_ssize_t, const char*)
+    double PyLong_AsDouble(object) except? -1
     Py_ssize_t PyTuple_GET_SIZE(object)
+    PyObject* PyTuple_GET_ITEM(object, Py_ssize_t)
     object PyTuple_New(Py_ssize_t)
     void PyTuple_SET_ITEM(object, Py_ssize_t, object)

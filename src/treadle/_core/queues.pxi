@@ -461,9 +461,10 @@ cdef class LifoQueue(Queue):
         self._make(maxsize, shared, maxbytes, label)
 
     cdef _Store _new_store(self, uint64_t maxsize, bint shared, uint64_t maxbytes, bytes label):
-        if shared:
-            raise NotImplementedError("a shared LifoQueue")
-        return _local_store(maxsize, True, label)
+        return _ordered_store(False, maxsize, maxbytes, label) if shared else _local_store(maxsize, True, label)
+
+    cdef _Store _attached_store(self, bytes ticket):
+        return _attached_ordered_store(False, ticket)
 
     cdef str _kind(self):
         return "LifoQueue"
@@ -508,9 +509,10 @@ cdef class PriorityQueue(Queue):
         self._make(maxsize, shared, maxbytes, label)
 
     cdef _Store _new_store(self, uint64_t maxsize, bint shared, uint64_t maxbytes, bytes label):
-        if shared:
-            raise NotImplementedError("a shared PriorityQueue")
-        return _heap_store(maxsize, label)
+        return _ordered_store(True, maxsize, maxbytes, label) if shared else _heap_store(maxsize, label)
+
+    cdef _Store _attached_store(self, bytes ticket):
+        return _attached_ordered_store(True, ticket)
 
     cdef str _kind(self):
         return "PriorityQueue"
