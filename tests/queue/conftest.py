@@ -10,8 +10,10 @@ from tests.sync.threads import OtherThread
 
 
 @pytest.fixture
-def queue() -> treadle.Queue:
-    return treadle.Queue()
+def queue(request: pytest.FixtureRequest) -> treadle.Queue:
+    """A Queue, or one of the kinds that a test is run over (kinds.py)."""
+    kind: type[treadle.Queue] = getattr(request, "param", treadle.Queue)
+    return kind()
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import treadle
+from tests.queue.kinds import ascending, every_kind
 from tests.queue.workers import books, until_waiting
 from tests.sync.threads import OtherThread
 
@@ -20,6 +21,7 @@ def test_a_batch_is_put_in_order_behind_what_is_there(queue: treadle.Queue) -> N
     assert queue.get_many(10) == ["first", "second", "third", "fourth"]
 
 
+@ascending
 def test_any_iterable_is_a_batch(queue: treadle.Queue) -> None:
     for items in ("abc", ["a", "b", "c"], iter("abc"), {"a": 1, "b": 2, "c": 3}):
         queue.put_many(items)
@@ -36,6 +38,7 @@ def test_an_empty_batch_is_nothing() -> None:
     assert queue.statistics().unfinished == 1
 
 
+@ascending
 def test_get_many_takes_at_most_what_it_is_asked_for(queue: treadle.Queue) -> None:
     queue.put_many(range(10))
     assert queue.get_many(1) == [0]
@@ -44,6 +47,7 @@ def test_get_many_takes_at_most_what_it_is_asked_for(queue: treadle.Queue) -> No
 
 
 @pytest.mark.parametrize("bad", [0, -1, -(1 << 70)])
+@every_kind
 def test_get_many_of_less_than_one_is_refused(queue: treadle.Queue, bad: int) -> None:
     queue.put(1)
     with pytest.raises(ValueError, match="max_items must be one or more"):
@@ -52,6 +56,7 @@ def test_get_many_of_less_than_one_is_refused(queue: treadle.Queue, bad: int) ->
 
 
 @pytest.mark.parametrize("bad", [1.0, 2.5, "3", None, [1]])
+@every_kind
 def test_get_many_of_no_integer_is_refused(queue: treadle.Queue, bad: Any) -> None:
     queue.put(1)
     with pytest.raises(TypeError):
@@ -59,6 +64,7 @@ def test_get_many_of_no_integer_is_refused(queue: treadle.Queue, bad: Any) -> No
     assert queue.qsize() == 1
 
 
+@every_kind
 def test_get_many_waits_for_the_first_and_only_for_the_first(
     queue: treadle.Queue, other: OtherThread
 ) -> None:
@@ -72,12 +78,14 @@ def test_get_many_waits_for_the_first_and_only_for_the_first(
         queue.get_many(1, timeout=-1)
 
 
+@ascending
 def test_batches_larger_than_chunks_pass_whole(queue: treadle.Queue) -> None:
     items = [(number, bytes(number % 300)) for number in range(30_000)]
     queue.put_many(items)
     assert queue.get_many(len(items)) == items
 
 
+@ascending
 def test_small_and_large_items_keep_their_order(queue: treadle.Queue) -> None:
     sizes = [9000 if n % 3 == 0 else 100_000 if n % 7 == 0 else n for n in range(200)]
     items = [bytes([n]) * size for n, size in enumerate(sizes)]
@@ -159,6 +167,7 @@ def test_an_item_that_cannot_be_pickled_leaves_the_queue_as_it_was(
     assert queue.statistics().unfinished == 1
 
 
+@every_kind
 def test_an_iterable_that_fails_leaves_the_queue_as_it_was(queue: treadle.Queue) -> None:
     def items() -> Iterator[Any]:
         yield 1
@@ -172,6 +181,7 @@ def test_an_iterable_that_fails_leaves_the_queue_as_it_was(queue: treadle.Queue)
     assert queue.empty()
 
 
+@ascending
 def test_an_iterable_may_use_the_queue_itself(queue: treadle.Queue) -> None:
     def items() -> Iterator[str]:
         for number in range(3):
@@ -183,6 +193,7 @@ def test_an_iterable_may_use_the_queue_itself(queue: treadle.Queue) -> None:
     assert queue.get_many(10) == inner + outer
 
 
+@ascending
 def test_returned_items_come_first_in_a_batch(queue: treadle.Queue) -> None:
     queue.put_many(range(5))
     leases = [queue.lease() for _ in range(3)]

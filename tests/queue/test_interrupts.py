@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import treadle
+from tests.queue.kinds import every_kind
 from tests.queue.workers import Start, until_waiting
 from tests.sync.threads import until
 
@@ -126,6 +127,7 @@ def test_an_exception_of_a_handler_comes_out(make: Any, call: Any, end: str) -> 
     assert queue.statistics().waiting == 0
 
 
+@every_kind
 def test_a_signal_does_not_prolong_a_timeout(queue: treadle.Queue) -> None:
     heard = []
     former = signal.signal(signal.SIGUSR1, lambda *_: heard.append("signal"))

@@ -8,15 +8,18 @@ import time
 import pytest
 
 import treadle
+from tests.queue.kinds import every_kind
 from tests.queue.workers import KINDS, Start, until_waiting
 from tests.sync.threads import OtherThread
 
 
+@every_kind
 def test_a_queue_that_never_held_anything_is_joined(queue: treadle.Queue) -> None:
     assert queue.join() is True
     assert queue.join(timeout=0) is True
 
 
+@every_kind
 def test_join_waits_for_the_last_task(queue: treadle.Queue, other: OtherThread) -> None:
     queue.put_many("abc")
     joining = other.start(queue.join)
@@ -29,6 +32,7 @@ def test_join_waits_for_the_last_task(queue: treadle.Queue, other: OtherThread) 
     assert joining.result() is True
 
 
+@every_kind
 def test_what_is_got_is_not_yet_done(queue: treadle.Queue) -> None:
     queue.put(1)
     assert queue.join(timeout=0) is False
@@ -41,6 +45,7 @@ def test_what_is_got_is_not_yet_done(queue: treadle.Queue) -> None:
     assert queue.join() is True
 
 
+@every_kind
 def test_more_done_than_put_is_refused(queue: treadle.Queue) -> None:
     with pytest.raises(ValueError, match=r"task_done\(\) called too many times"):
         queue.task_done()
@@ -54,6 +59,7 @@ def test_more_done_than_put_is_refused(queue: treadle.Queue) -> None:
     assert queue.join(timeout=0)
 
 
+@every_kind
 def test_an_acknowledged_lease_is_done_by_itself(queue: treadle.Queue, other: OtherThread) -> None:
     queue.put_many("ab")
     joining = other.start(queue.join)
@@ -68,6 +74,7 @@ def test_an_acknowledged_lease_is_done_by_itself(queue: treadle.Queue, other: Ot
     assert joining.result() is True
 
 
+@every_kind
 def test_a_put_after_all_was_done_is_to_be_done_again(queue: treadle.Queue) -> None:
     for _ in range(3):
         queue.put(1)
@@ -77,6 +84,7 @@ def test_a_put_after_all_was_done_is_to_be_done_again(queue: treadle.Queue) -> N
         assert queue.join(timeout=0) is True
 
 
+@every_kind
 def test_all_joiners_are_woken(queue: treadle.Queue) -> None:
     queue.put(1)
     threads = [OtherThread() for _ in range(5)]
@@ -91,6 +99,7 @@ def test_all_joiners_are_woken(queue: treadle.Queue) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
+@every_kind
 def test_tasks_done_elsewhere_are_done(queue: treadle.Queue, start: Start, kind: str) -> None:
     workers = [start(kind, do_tasks, queue) for _ in range(2)]
     queue.put_many(range(1000))
@@ -108,6 +117,7 @@ def do_tasks(queue: treadle.Queue) -> None:
         queue.task_done()
 
 
+@every_kind
 def test_task_done_from_many_threads_at_once_counts_each(queue: treadle.Queue) -> None:
     queue.put_many(range(4000))
     threads = [

@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 
 import treadle
+from tests.queue.kinds import ascending, every_kind
 from tests.queue.workers import books, until_waiting
 from tests.sync.children import forked
 from tests.sync.threads import OtherThread
 
 
+@every_kind
 def test_a_block_that_ends_well_acknowledges(queue: treadle.Queue) -> None:
     queue.put("job")
     with queue.lease() as lease:
@@ -30,6 +32,7 @@ def test_a_block_that_ends_well_acknowledges(queue: treadle.Queue) -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit, GeneratorExit])
+@every_kind
 def test_a_block_that_raises_gives_the_item_back(
     queue: treadle.Queue, error: type[BaseException]
 ) -> None:
@@ -44,6 +47,7 @@ def test_a_block_that_raises_gives_the_item_back(
     assert queue.statistics().redelivered == 4
 
 
+@ascending
 def test_what_was_given_back_comes_before_what_is_newer_and_in_its_order(
     queue: treadle.Queue,
 ) -> None:
@@ -58,6 +62,7 @@ def test_what_was_given_back_comes_before_what_is_newer_and_in_its_order(
     assert queue.get_many(5) == ["b", "g"]
 
 
+@every_kind
 def test_a_lease_can_be_settled_inside_its_block(queue: treadle.Queue) -> None:
     queue.put_many("ab")
     with queue.lease() as lease:
@@ -74,6 +79,7 @@ def test_a_lease_can_be_settled_inside_its_block(queue: treadle.Queue) -> None:
 
 @pytest.mark.parametrize("first", ["ack", "nack"])
 @pytest.mark.parametrize("second", ["ack", "nack"])
+@ascending
 def test_a_lease_is_settled_once(queue: treadle.Queue, first: str, second: str) -> None:
     queue.put_many("ab")
     lease = queue.lease()
@@ -87,6 +93,7 @@ def test_a_lease_is_settled_once(queue: treadle.Queue, first: str, second: str) 
     assert lease.item == "a"
 
 
+@every_kind
 def test_a_second_delivery_is_not_settled_through_the_first(queue: treadle.Queue) -> None:
     queue.put("job")
     first = queue.lease()
@@ -99,6 +106,7 @@ def test_a_second_delivery_is_not_settled_through_the_first(queue: treadle.Queue
     assert queue.join(timeout=0)
 
 
+@every_kind
 def test_a_forgotten_lease_gives_the_item_back(queue: treadle.Queue) -> None:
     queue.put("job")
     lease = queue.lease()
@@ -131,6 +139,7 @@ def test_a_lease_keeps_its_queue(other: OtherThread) -> None:
     assert waiting.result().item == "job"
 
 
+@ascending
 def test_any_thread_can_settle_a_lease(queue: treadle.Queue, other: OtherThread) -> None:
     queue.put_many("ab")
     leases = [other.do(queue.lease) for _ in range(2)]
@@ -143,6 +152,7 @@ def test_any_thread_can_settle_a_lease(queue: treadle.Queue, other: OtherThread)
 
 
 @pytest.mark.slow
+@every_kind
 def test_a_thread_that_has_ended_still_holds_its_lease(queue: treadle.Queue) -> None:
     """It belongs to the process: whoever has the object can settle it."""
     queue.put("job")
@@ -155,6 +165,7 @@ def test_a_thread_that_has_ended_still_holds_its_lease(queue: treadle.Queue) -> 
     assert queue.join(timeout=0)
 
 
+@every_kind
 def test_lease_waits_as_get_does(queue: treadle.Queue, other: OtherThread) -> None:
     for timeout in (0, 0.01, -1):
         with pytest.raises(treadle.Empty):
@@ -165,6 +176,7 @@ def test_lease_waits_as_get_does(queue: treadle.Queue, other: OtherThread) -> No
     assert waiting.result().item == "job"
 
 
+@every_kind
 def test_who_waits_is_woken_by_what_is_given_back(queue: treadle.Queue, other: OtherThread) -> None:
     queue.put("job")
     lease = queue.lease()
@@ -174,6 +186,7 @@ def test_who_waits_is_woken_by_what_is_given_back(queue: treadle.Queue, other: O
     assert got.result() == "job"
 
 
+@every_kind
 def test_in_a_forked_child_a_lease_is_refused_and_untouched(queue: treadle.Queue) -> None:
     queue.put("job")
     leases = [queue.lease()]
@@ -210,6 +223,7 @@ def test_a_lease_is_made_by_its_queue_and_stays_in_its_process(queue: treadle.Qu
 
 
 @pytest.mark.parametrize("count", [15, 16, 17, 1000])
+@ascending
 def test_many_leases_at_once(queue: treadle.Queue, count: int) -> None:
     """The table of leases grows as it must; settled in any order, all are accounted for."""
     queue.put_many(range(count))
@@ -228,6 +242,7 @@ def test_many_leases_at_once(queue: treadle.Queue, count: int) -> None:
     assert queue.join(timeout=0)
 
 
+@ascending
 def test_many_rounds_of_leases_leave_nothing(queue: treadle.Queue) -> None:
     def go_round() -> None:
         for number in range(300):
@@ -263,6 +278,7 @@ def test_a_large_item_survives_its_redeliveries_and_is_freed_by_the_ack(
     assert books() == before
 
 
+@every_kind
 def test_a_returned_item_is_got_for_good_by_get(queue: treadle.Queue) -> None:
     queue.put(bytes(20_000))
     queue.lease().nack()
@@ -272,6 +288,7 @@ def test_a_returned_item_is_got_for_good_by_get(queue: treadle.Queue) -> None:
     assert queue.statistics().redelivered == 1
 
 
+@every_kind
 def test_an_item_given_back_for_ever_stays_a_returned_one(queue: treadle.Queue) -> None:
     """The count of deliveries ends at its largest value, and does not begin anew."""
     queue.put("poison")
@@ -281,6 +298,7 @@ def test_an_item_given_back_for_ever_stays_a_returned_one(queue: treadle.Queue) 
     assert queue.lease().deliveries == 65_536
 
 
+@every_kind
 def test_task_done_for_an_item_on_lease_is_not_counted_twice(queue: treadle.Queue) -> None:
     queue.put("job")
     lease = queue.lease()
@@ -292,6 +310,7 @@ def test_task_done_for_an_item_on_lease_is_not_counted_twice(queue: treadle.Queu
     assert not queue.join(timeout=0)
 
 
+@ascending
 def test_a_lease_is_as_good_as_a_get_with_others_in_between(queue: treadle.Queue) -> None:
     """Leases, gets and batches in turn: each item once, in order."""
     got: list[Any] = []

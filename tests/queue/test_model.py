@@ -1,9 +1,8 @@
-"""Whatever is done in whatever order, a queue does what queue.Queue and a list of leases would."""
+"""Whatever is done in whatever order, a queue does what a sorted list would, and one of leases."""
 
 from __future__ import annotations
 
-import queue as stdlib
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import strategies as st
@@ -28,36 +27,45 @@ items = st.one_of(
 )
 
 
+Entry = tuple[int, Any, int]  # number, item, deliveries
+
+
 class QueueMachine(RuleBasedStateMachine):
-    """The model: a queue.Queue of what was never handed out, a list of what was given back."""
+    """The model: what is in the queue, in the order in which it comes out."""
+
+    kind: ClassVar[type[treadle.Queue]] = treadle.Queue
+    items = items
+
+    @staticmethod
+    def order(entry: Entry) -> Any:
+        return entry[0]
 
     @initialize(maxsize=st.integers(0, 4))
     def make(self, maxsize: int) -> None:
-        self.queue = treadle.Queue(maxsize)
-        self.model: stdlib.Queue[tuple[int, Any, int]] = stdlib.Queue(maxsize)
-        self.returned: list[tuple[int, Any, int]] = []  # number, item, deliveries
-        self.leases: list[tuple[treadle.Lease, tuple[int, Any, int]]] = []
+        self.queue = self.kind(maxsize)
+        self.maxsize = maxsize
+        self.model: list[Entry] = []
+        self.leases: list[tuple[treadle.Lease, Entry]] = []
         self.count = 0
+        self.unfinished = 0
         self.shut = False
 
     # ---- What the model does
 
-    def model_size(self) -> int:
-        return self.model.qsize() + len(self.returned)
+    def model_add(self, entry: Entry) -> None:
+        self.model.append(entry)
+        self.model.sort(key=self.order)
 
     def model_put(self, item: Any) -> bool:
-        if self.shut:
+        if self.shut or (self.maxsize and len(self.model) >= self.maxsize):
             return False
-        if self.model.maxsize and self.model_size() >= self.model.maxsize:
-            return False
-        self.model.put_nowait((self.count, item, 0))
+        self.model_add((self.count, item, 0))
         self.count += 1
+        self.unfinished += 1
         return True
 
-    def model_get(self) -> tuple[int, Any, int]:
-        if self.returned:
-            return self.returned.pop(0)
-        return self.model.get_nowait()
+    def model_get(self) -> Entry:
+        return self.model.pop(0)
 
     def refusal(self) -> type[Exception]:
         return treadle.ShutDown if self.shut else treadle.Full
@@ -67,16 +75,18 @@ class QueueMachine(RuleBasedStateMachine):
 
     # ---- What is done to both
 
-    @rule(item=items)
-    def put(self, item: Any) -> None:
+    @rule(data=st.data())
+    def put(self, data: st.DataObject) -> None:
+        item = data.draw(self.items)
         if self.model_put(item):
             self.queue.put_nowait(item)
         else:
             with pytest.raises(self.refusal()):
                 self.queue.put_nowait(item)
 
-    @rule(batch=st.lists(items, max_size=6))
-    def put_many(self, batch: list[Any]) -> None:
+    @rule(data=st.data())
+    def put_many(self, data: st.DataObject) -> None:
+        batch = data.draw(st.lists(self.items, max_size=6))
         accepted = [self.model_put(item) for item in batch]
         if all(accepted):
             self.queue.put_many(batch, timeout=0)
@@ -86,7 +96,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule()
     def get(self) -> None:
-        if self.model_size():
+        if self.model:
             assert self.queue.get_nowait() == self.model_get()[1]
         else:
             with pytest.raises(self.emptiness()):
@@ -94,8 +104,8 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(wanted=st.integers(1, 5))
     def get_many(self, wanted: int) -> None:
-        if self.model_size():
-            expected = [self.model_get()[1] for _ in range(min(wanted, self.model_size()))]
+        if self.model:
+            expected = [self.model_get()[1] for _ in range(min(wanted, len(self.model)))]
             assert self.queue.get_many(wanted) == expected
         else:
             with pytest.raises(self.emptiness()):
@@ -103,7 +113,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule()
     def lease(self) -> None:
-        if self.model_size():
+        if self.model:
             number, item, deliveries = self.model_get()
             lease = self.queue.lease()
             assert lease.item == item
@@ -118,8 +128,7 @@ class QueueMachine(RuleBasedStateMachine):
     def ack(self, which: int) -> None:
         lease, _ = self.leases.pop(which % len(self.leases))
         lease.ack()
-        if self.model.unfinished_tasks:  # somebody may have declared it done before
-            self.model.task_done()
+        self.unfinished -= self.unfinished != 0  # somebody may have declared it done before
 
     @precondition(lambda self: self.leases)
     @rule(which=st.integers(0, 1000), forget=st.booleans())
@@ -128,13 +137,12 @@ class QueueMachine(RuleBasedStateMachine):
         if not forget:
             lease.nack()
         del lease
-        self.returned.append(entry)
-        self.returned.sort(key=lambda entry: entry[0])
+        self.model_add(entry)
 
     @rule()
     def task_done(self) -> None:
-        if self.model.unfinished_tasks:
-            self.model.task_done()
+        if self.unfinished:
+            self.unfinished -= 1
             self.queue.task_done()
         else:
             with pytest.raises(ValueError, match=r"task_done\(\) called too many times"):
@@ -152,18 +160,52 @@ class QueueMachine(RuleBasedStateMachine):
     def they_agree(self) -> None:
         if not hasattr(self, "queue"):
             return
-        assert self.queue.qsize() == self.model_size()
-        assert self.queue.empty() == (self.model_size() == 0)
-        maxsize = self.model.maxsize
-        assert self.queue.full() == (0 < maxsize <= self.model_size())
+        assert self.queue.qsize() == len(self.model)
+        assert self.queue.empty() == (len(self.model) == 0)
+        assert self.queue.full() == (0 < self.maxsize <= len(self.model))
         figures = self.queue.statistics()
-        assert figures.unfinished == self.model.unfinished_tasks
-        assert self.queue.join(timeout=0) == (self.model.unfinished_tasks == 0)
+        assert figures.unfinished == self.unfinished
+        assert self.queue.join(timeout=0) == (self.unfinished == 0)
         assert figures.leased == len(self.leases)
         assert figures.puts == self.count
         assert figures.is_shutdown == self.shut
-        assert (figures.bytes == 0) == (self.model.qsize() == 0)
+        assert (figures.bytes == 0) == (not self.occupying())
+
+    def occupying(self) -> list[Entry]:
+        """What is in the ring: that which was given back lies elsewhere."""
+        return [entry for entry in self.model if entry[2] == 0]
+
+
+class PriorityQueueMachine(QueueMachine):
+    kind = treadle.PriorityQueue
+    items = st.tuples(st.integers(0, 3), items)
+
+    @staticmethod
+    def order(entry: Entry) -> Any:
+        """By the text behind the priority as well, but not by a list: that has no order."""
+        priority, item = entry[1]
+        if isinstance(item, list):
+            return (priority, 0, entry[0])
+        rank = (int, bytes, str).index(type(item)) + 1
+        return (priority, rank, item, entry[0])
+
+    def occupying(self) -> list[Entry]:
+        return self.model
+
+
+class LifoQueueMachine(QueueMachine):
+    kind = treadle.LifoQueue
+
+    @staticmethod
+    def order(entry: Entry) -> Any:
+        return -entry[0]
+
+    def occupying(self) -> list[Entry]:
+        return self.model
 
 
 TestQueueMachine = QueueMachine.TestCase
-TestQueueMachine.settings = unhurried(max_examples=50, stateful_step_count=50)
+TestPriorityQueueMachine = PriorityQueueMachine.TestCase
+TestLifoQueueMachine = LifoQueueMachine.TestCase
+for case in (TestQueueMachine, TestPriorityQueueMachine, TestLifoQueueMachine):
+    case.settings = unhurried(max_examples=50, stateful_step_count=50)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import treadle
+from tests.queue.kinds import ascending, every_kind
 from tests.queue.workers import until_waiting
 from tests.sync.threads import OtherThread
 
@@ -117,6 +118,7 @@ def test_the_exceptions_are_the_standard_library_s() -> None:
     assert treadle.ShutDown is getattr(stdlib, "ShutDown", treadle.ShutDown)
 
 
+@every_kind
 def test_get_waits_for_a_put(queue: treadle.Queue, other: OtherThread) -> None:
     got = other.start(queue.get)
     until_waiting(queue)
@@ -125,6 +127,7 @@ def test_get_waits_for_a_put(queue: treadle.Queue, other: OtherThread) -> None:
     assert got.result() == "item"
 
 
+@every_kind
 def test_get_with_a_timeout_takes_what_comes_in_time(
     queue: treadle.Queue, other: OtherThread
 ) -> None:
@@ -146,6 +149,7 @@ def test_put_waits_for_room(other: OtherThread) -> None:
 
 
 @pytest.mark.parametrize("bad", [math.nan, "1", [], 1j])
+@every_kind
 def test_a_timeout_that_is_no_time_is_refused(queue: treadle.Queue, bad: Any) -> None:
     for call in (
         lambda: queue.get(timeout=bad),
@@ -161,6 +165,7 @@ def test_a_timeout_that_is_no_time_is_refused(queue: treadle.Queue, bad: Any) ->
 
 
 @pytest.mark.parametrize("huge", [math.inf, 1e300, threading.TIMEOUT_MAX * 2])
+@every_kind
 def test_a_timeout_beyond_the_platform_s_is_refused_as_by_locks(
     queue: treadle.Queue, huge: float
 ) -> None:
@@ -215,6 +220,7 @@ def test_any_label_is_taken_if_perhaps_shortened(label: str) -> None:
     assert queue.get() == 1
 
 
+@every_kind
 def test_statistics_count(queue: treadle.Queue) -> None:
     queue.put_many(range(5))
     queue.get()
@@ -228,6 +234,7 @@ def test_statistics_count(queue: treadle.Queue) -> None:
     assert queue.statistics().redelivered == 1
 
 
+@every_kind
 def test_a_copy_is_another_handle_of_the_same_queue(queue: treadle.Queue) -> None:
     for duplicate in (copy.copy, copy.deepcopy, lambda q: pickle.loads(pickle.dumps(q))):
         twin = duplicate(queue)
@@ -235,6 +242,7 @@ def test_a_copy_is_another_handle_of_the_same_queue(queue: treadle.Queue) -> Non
         assert queue.get() == "item"
 
 
+@every_kind
 def test_it_can_be_weakly_referred_to_and_subscripted(queue: treadle.Queue) -> None:
     weakly = weakref.ref(queue)
     assert weakly() is queue
@@ -248,6 +256,7 @@ def test_what_is_changed_after_the_put_is_not_changed_in_the_queue(queue: treadl
     assert queue.get() == ["as it was"]
 
 
+@ascending
 def test_an_iteration_gives_items_until_the_shutdown(
     queue: treadle.Queue, other: OtherThread
 ) -> None:

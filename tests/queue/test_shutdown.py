@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import treadle
+from tests.queue.kinds import ascending, every_kind
 from tests.queue.workers import KINDS, Start, books, raised_by, until_waiting
 from tests.sync.threads import OtherThread
 
@@ -28,6 +29,7 @@ PUTTING_CALLS: dict[str, Callable[[treadle.Queue], Any]] = {
 
 @pytest.mark.parametrize("immediate", [False, True])
 @pytest.mark.parametrize("put", PUTTING_CALLS)
+@every_kind
 def test_nothing_more_goes_in(queue: treadle.Queue, put: str, immediate: bool) -> None:
     assert not queue.is_shutdown
     queue.shutdown(immediate=immediate)
@@ -42,6 +44,7 @@ def test_nothing_more_goes_in(queue: treadle.Queue, put: str, immediate: bool) -
     assert books()[0] == before
 
 
+@ascending
 def test_what_is_in_it_comes_out_and_then_everybody_is_told(queue: treadle.Queue) -> None:
     queue.put_many(range(5))
     queue.shutdown()
@@ -67,6 +70,7 @@ def test_at_once_what_is_in_it_is_thrown_away(queue: treadle.Queue) -> None:
     assert queue.join() is True
 
 
+@ascending
 def test_a_shutdown_can_be_repeated_and_made_immediate(queue: treadle.Queue) -> None:
     queue.put_many("ab")
     queue.shutdown()
@@ -78,6 +82,7 @@ def test_a_shutdown_can_be_repeated_and_made_immediate(queue: treadle.Queue) -> 
         queue.get()
 
 
+@every_kind
 def test_join_after_a_shutdown_still_waits_for_the_tasks(
     queue: treadle.Queue, other: OtherThread
 ) -> None:
@@ -95,6 +100,7 @@ def test_join_after_a_shutdown_still_waits_for_the_tasks(
 
 @pytest.mark.parametrize("immediate", [False, True])
 @pytest.mark.parametrize("call", WAITING_CALLS)
+@every_kind
 def test_who_waits_for_an_item_is_told(
     queue: treadle.Queue, other: OtherThread, call: str, immediate: bool
 ) -> None:
@@ -118,6 +124,7 @@ def test_who_waits_for_room_is_told(other: OtherThread, call: str, immediate: bo
     assert list(queue) == ([] if immediate else ["there before"])
 
 
+@every_kind
 def test_at_once_the_joiners_are_let_go(queue: treadle.Queue, other: OtherThread) -> None:
     queue.put(1)
     queue.get()
@@ -168,6 +175,7 @@ def wait_in_every_way(empty: treadle.Queue, full: treadle.Queue, told: treadle.Q
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@every_kind
 def test_any_process_can_shut_it_down(queue: treadle.Queue, start: Start, kind: str) -> None:
     queue.put("last")
     start(kind, treadle.Queue.shutdown, queue).join()
@@ -179,6 +187,7 @@ def test_any_process_can_shut_it_down(queue: treadle.Queue, start: Start, kind: 
 # ---- With leases out
 
 
+@every_kind
 def test_get_waits_while_others_hold_leases_and_is_told_at_the_last_ack(
     queue: treadle.Queue, other: OtherThread
 ) -> None:
@@ -195,6 +204,7 @@ def test_get_waits_while_others_hold_leases_and_is_told_at_the_last_ack(
 
 
 @pytest.mark.parametrize("call", ["get", "lease"])
+@every_kind
 def test_get_waits_while_others_hold_leases_and_takes_what_comes_back(
     queue: treadle.Queue, other: OtherThread, call: str
 ) -> None:
@@ -211,6 +221,7 @@ def test_get_waits_while_others_hold_leases_and_takes_what_comes_back(
         queue.get()
 
 
+@every_kind
 def test_one_s_own_lease_is_not_waited_for(queue: treadle.Queue) -> None:
     queue.put("job")
     lease = queue.lease()
@@ -222,6 +233,7 @@ def test_one_s_own_lease_is_not_waited_for(queue: treadle.Queue) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@every_kind
 def test_two_that_hold_a_lease_each_do_not_wait_for_each_other(
     queue: treadle.Queue, start: Start, kind: str
 ) -> None:
@@ -246,6 +258,7 @@ def take_one_and_ask_for_another(queue: treadle.Queue, steps: treadle.Barrier) -
             queue.get()
 
 
+@every_kind
 def test_while_others_hold_leases_a_get_in_time_is_empty_and_not_shut_down(
     queue: treadle.Queue, other: OtherThread
 ) -> None:
@@ -260,6 +273,7 @@ def test_while_others_hold_leases_a_get_in_time_is_empty_and_not_shut_down(
         queue.get_nowait()
 
 
+@every_kind
 def test_at_once_leases_are_not_waited_for_and_can_be_settled(
     queue: treadle.Queue, other: OtherThread
 ) -> None:

@@ -44,7 +44,10 @@ def scribble_on_pickles() -> None:
     """
     import resource
 
-    things = [treadle.Queue(), treadle.Lock(), treadle.Event(), treadle.Semaphore()]
+    things = [
+        *(treadle.Queue(), treadle.PriorityQueue(), treadle.LifoQueue()),
+        *(treadle.Lock(), treadle.Event(), treadle.Semaphore()),
+    ]
     for thing in things:
         sound = pickle.dumps(thing)
         resource.setrlimit(resource.RLIMIT_AS, (66 << 30, resource.RLIM_INFINITY))

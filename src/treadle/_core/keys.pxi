@@ -156,7 +156,7 @@ cdef bint _add_int(object value, KeyWriter* w) except -1:
         text = rest.to_bytes(bytes, "big")
     else:
         _add_byte(w, 128 - bytes)
-        text = (rest + (1 << (8 * bytes)) - 1).to_bytes(bytes, "big")
+        text = (rest + ((<object>1) << (8 * bytes)) - 1).to_bytes(bytes, "big")
     _add_bytes(w, PyBytes_AS_STRING(text), bytes)
     return True
 
@@ -186,15 +186,3 @@ cdef bint _add_text(unsigned int tag, const char* text, Py_ssize_t length, KeyWr
         _add_byte(w, 255)
         text += part + 1
         length -= part + 1
-
-
-def order_key(item):
-    """The bytes by which a shared PriorityQueue orders an item."""
-    cdef uint64_t words[SHORT_RECORD_WORDS]
-    cdef char* start = <char*>words
-    cdef KeyWriter w = KeyWriter(start, 0, SHORT_KEY, NULL)
-    try:
-        _encode_key(item, &w)
-        return PyBytes_FromStringAndSize(w.base + RECORD_HEADER, w.size)
-    finally:
-        free(w.grown)
