@@ -77,7 +77,7 @@ public:
         if (item == nullptr) return false;
         publish(item, Standing::ready, 0);
         q->puts.store(sequence + 1, std::memory_order_seq_cst);  // before the size: who sees the item sees it unfinished
-        change(q->bytes, static_cast<std::int64_t>(weight(record->frame())));
+        change(q->bytes, static_cast<std::int64_t>(weight(record)));
         places_.add(item);
         return true;
     }
@@ -113,7 +113,7 @@ public:
         item->deliveries[other] = delivered + 1;
         name = LeaseName{m.arena.heap.ref_to(&item->block), delivered + 1};
         publish(item, Standing::out, other, holder);
-        change(q->bytes, -static_cast<std::int64_t>(weight(item->frame())));
+        change(q->bytes, -static_cast<std::int64_t>(item->weight()));
         places_.lease_first();
         change(delivered == 0 ? q->taken : q->redelivered, 1);
     }
@@ -139,7 +139,7 @@ public:
     }
     void give_back(ItemT* item) noexcept {
         publish(item, Standing::ready, valid_count(item));
-        change(q->bytes, static_cast<std::int64_t>(weight(item->frame())));
+        change(q->bytes, static_cast<std::int64_t>(item->weight()));
         places_.come_back(item);
     }
 
@@ -186,7 +186,7 @@ public:
                 places_.append(item, standing == Standing::out);
                 if (item->sequence >= puts) puts = item->sequence + 1;
                 if (standing == Standing::out) return;
-                bytes += weight(item->frame());
+                bytes += item->weight();
                 never_out += item->delivered() == 0;
             } else if (standing == Standing::done) {
                 const std::uint64_t done = rest_of(item->state.load(std::memory_order_relaxed));
@@ -253,7 +253,7 @@ private:
 
     // The first item is published as gone: out of the table and the counts.
     void forget_first(ItemT* item) noexcept {
-        change(q->bytes, -static_cast<std::int64_t>(weight(item->frame())));
+        change(q->bytes, -static_cast<std::int64_t>(item->weight()));
         places_.remove_first();
         change(item->delivered() == 0 ? q->taken : q->redelivered, 1);
     }

@@ -50,9 +50,10 @@ inline MessagePayload message_of(const Frame* frame) noexcept {
     return payload;
 }
 // What counts against max_bytes.
-inline std::uint64_t weight(const Frame* frame) noexcept {
-    return is_message(frame) ? message_of(frame).bytes : frame_bytes(frame->size);
+inline std::uint64_t weight(const Frame* frame, std::uint32_t key_bytes) noexcept {
+    return padded(key_bytes) + (is_message(frame) ? message_of(frame).bytes : frame_bytes(frame->size));
 }
+inline std::uint64_t weight(const Record* record) noexcept { return weight(record->frame(), record->key_bytes); }
 
 // An item's state word:  2..0 Standing | 3 which of two counts of deliveries is valid | 63..4 by standing:
 // out: the holder's token; done: what the queue's count of done items is with it.
@@ -82,6 +83,7 @@ struct Item {
     char* key() noexcept { return reinterpret_cast<char*>(this + 1); }
     Frame* frame() noexcept { return reinterpret_cast<Frame*>(key() + padded(key_bytes)); }
     Standing standing() const noexcept { return standing_of(state.load(std::memory_order_relaxed)); }
+    std::uint64_t weight() noexcept { return ordered::weight(frame(), key_bytes); }
     std::uint32_t delivered() const noexcept { return deliveries[valid_count_of(state.load(std::memory_order_relaxed))]; }
 };
 

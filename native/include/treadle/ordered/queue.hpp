@@ -256,8 +256,8 @@ private:
             for (; fit < count; ++fit) {
                 const auto* record = reinterpret_cast<const Record*>(records);
                 // An item larger than the bound is let in alone: else it could never pass.
-                if (inside != 0 && inside + weight(record->frame()) > q->max_bytes) break;
-                inside += weight(record->frame());
+                if (inside != 0 && inside + weight(record) > q->max_bytes) break;
+                inside += weight(record);
                 records += record->bytes();
             }
             return fit;
@@ -269,7 +269,7 @@ private:
         const std::uint64_t inside = bytes();
         return (q->max_items == 0 || size() < q->max_items) &&
                (q->max_bytes == 0 || inside == 0 ||
-                inside + weight(reinterpret_cast<const Record*>(records)->frame()) <= q->max_bytes);
+                inside + weight(reinterpret_cast<const Record*>(records)) <= q->max_bytes);
     }
 
     template <class Who>
