@@ -448,7 +448,7 @@ cdef int64_t _queue_timeout(block, timeout) except? -2:
 
 cdef class LifoQueue(Queue):
     """LifoQueue(maxsize=0, *, shared=True, maxbytes=0, label=None)\n--\n
-    A stack: a ``Queue`` that gives out first what was put last.
+    A stack: a ``Queue`` that gives out first what was put last. What comes back from a lease is as old as it was.
 
     >>> import treadle
     >>> stack = treadle.LifoQueue(shared=False)
@@ -495,10 +495,19 @@ cdef class PriorityQueue(Queue):
     """PriorityQueue(maxsize=0, *, shared=True, maxbytes=0, label=None)\n--\n
     A ``Queue`` that gives out the least item first.
 
+    A shared one orders None, numbers, bytes, str and tuples of them as Python does (and where Python cannot, in the order of
+    this list); equal items come out as they came. A tuple with elements that have no order goes by those before the first of
+    them, so that ``(priority, anything)`` can be put. Other items raise TypeError, and integers beyond all floats
+    OverflowError; then nothing was put. What comes back from a lease has the place that it had.
+
     A private one compares the items as Python does (``<``). A comparison that raises leaves the queue as it was; it must
     not use the queue itself (RuntimeError).
 
     >>> import treadle
+    >>> jobs = treadle.PriorityQueue()
+    >>> jobs.put_many([(2, ["sweep"]), (1, {"page": 1}), (1, {"page": 2})])
+    >>> jobs.get_many(3)
+    [(1, {'page': 1}), (1, {'page': 2}), (2, ['sweep'])]
     >>> queue = treadle.PriorityQueue(shared=False)
     >>> queue.put_many([3, 1, 2])
     >>> queue.get()
