@@ -274,7 +274,7 @@ struct Scene {
         Books books(arena);
         books.check();
         const std::uint64_t used = arena.header().used_units.load(), backed = arena.header().backed_units.load();
-        inside([this] { arena.heap.rebuild([this](auto&) { arena.registry.count_references(); }); });
+        inside([this] { arena.rebuild(); });
         audit();
         SCHEDULE_CHECK(arena.header().used_units.load() == used - books.idle_units() && arena.header().backed_units.load() == backed);
     }

@@ -41,7 +41,7 @@ struct Place {
     void rebuild() {
         Figures due = figures_of(arena);
         due.used -= idle_units(arena);
-        arena.heap.rebuild([&](auto&) { registry.count_references(); });
+        arena.rebuild();
         CHECK(figures_of(arena) == due);
     }
     /// Does everything that the section guards, as one who takes it.

@@ -191,6 +191,8 @@ private:
         for (std::uint32_t i = 0; i < kDirectory; ++i)
             for (const std::uint32_t unit : {h_.process_chunks[i].load(), h_.participant_chunks[i].load()})
                 if (unit != 0) ++counts[block_at(Offset{unit} * kUnit)];
+        for (Offset at = h_.names.load(); at != 0; at = reinterpret_cast<const NameChunk<World>*>(base_ + at)->next.load())
+            ++counts[block_at(at)];
         for (std::uint32_t i = 0; i < h_.process_limit.load(); ++i) {
             const auto& process = arena_.registry.process_at(i);
             if (process.state.load() == static_cast<std::uint32_t>(ProcessState::free)) continue;

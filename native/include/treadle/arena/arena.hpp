@@ -13,6 +13,7 @@
 
 #include "heap.hpp"
 #include "layout.hpp"
+#include "names.hpp"
 #include "registry.hpp"
 
 namespace treadle::arena {
@@ -24,17 +25,19 @@ public:
     using RegistryT = Registry<World, System>;
     using BlockT = Block<World>;
 
-    Arena(char* base, System& system) noexcept : heap(base, system), registry(heap, system), system_(system) {}
+    Arena(char* base, System& system) noexcept : heap(base, system), registry(heap, system), names(heap), system_(system) {}
 
-    // Makes an arena of zeroed memory. False: not even its header could be backed.
+    // Makes an arena of zeroed memory; `boot` as in Header. False: not even its header could be backed.
     bool format(std::uint64_t limit_bytes, const std::uint64_t (&identity)[2], std::uint64_t namespaces,
-                std::int32_t creator_pid, std::uint64_t creator_birth, std::int32_t creator_fd) noexcept {
+                std::int32_t creator_pid, std::uint64_t creator_birth, std::int32_t creator_fd,
+                std::uint64_t boot = 0) noexcept {
         if (!system_.back(0, kUnit)) return false;
         Header<World>& h = header();
         h.version = kLayoutVersion;
         h.header_bytes = sizeof(Header<World>);
         h.identity[0] = identity[0];
         h.identity[1] = identity[1];
+        h.boot = boot;
         h.namespaces = namespaces;
         h.creator_pid = creator_pid;
         h.creator_birth = creator_birth;
@@ -54,13 +57,22 @@ public:
     word::Result enter(Who& who, word::Wait& wait) noexcept {
         const word::Result entered = header().mutex.attempt_enter(who, wait);
         if (entered == word::Result::blocked) return entered;
-        if (entered == word::Result::owner_died) heap.rebuild([this](HeapT&) { registry.count_references(); });
+        if (entered == word::Result::owner_died) rebuild();
         return word::Result::done;
     }
     void leave() noexcept { header().mutex.release(); }
 
+    // Computes all derived data anew.
+    void rebuild() noexcept {
+        heap.rebuild([this](HeapT&) {
+            registry.count_references();
+            names.count_references();
+        });
+    }
+
     HeapT heap;
     RegistryT registry;
+    Names<World, System> names;
 
 private:
     System& system_;

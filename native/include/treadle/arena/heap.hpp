@@ -56,7 +56,7 @@ public:
         block->refs.store(0, std::memory_order_relaxed);
         block->kind = static_cast<std::uint16_t>(kind);
         block->bytes = bytes;
-        block->first_child = block->prev_child = block->next_child = 0;
+        block->first_child = block->prev_child = block->next_child = block->name = 0;
         block->owner.store(0, std::memory_order_relaxed);
         const std::uint64_t serial = next_serial();
         block->serial.store(serial, std::memory_order_release);  // publish
@@ -118,6 +118,14 @@ public:
             child = block->next_child;
             visit(block);
         }
+    }
+
+    // Of the block and all that belongs to it.
+    std::uint64_t bytes_of(const BlockT* block) const noexcept {
+        std::uint64_t bytes = block->bytes;
+        for (std::uint32_t child = block->first_child; child != 0; child = child_at(child)->next_child)
+            bytes += bytes_of(child_at(child));
+        return bytes;
     }
 
     template <class Visit>

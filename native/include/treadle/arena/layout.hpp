@@ -69,7 +69,7 @@ struct Block {
     std::uint16_t kind;                                   // Kind
     std::uint16_t next_free;                              // derived: 1 + next slot of the free list
     std::uint32_t first_child, prev_child, next_child;    // derived: what belongs to it, as grains
-    std::uint32_t unused;
+    std::uint32_t name;  // grain of the NameEntry that names it, written before it can be found; 0: none
     std::uint64_t bytes;  // that its maker asked for, this header included
 };
 inline constexpr std::uint64_t kBlockHeader = 48;
@@ -77,7 +77,7 @@ inline constexpr std::uint64_t kBlockHeader = 48;
 // What a block is. The arena itself knows only those it uses for its own books.
 enum class Kind : std::uint16_t {
     none, records, references, table, lock, rlock, semaphore, permits, event, condition, barrier, queue, chunk, message,
-    lease, rwlock, latch, priority_queue, lifo_queue, item,
+    lease, rwlock, latch, priority_queue, lifo_queue, item, names, name,
 };
 
 // Whom the limit binds. What it takes to empty a full arena (to join it, a reference, a lease, a table of waiters) may pass
@@ -159,15 +159,44 @@ struct alignas(64) ReactorRecord {
     typename World::template Atom<std::uint64_t> rung[2][kWakeBuckets / 64];  // buckets with a wake for one, for all
 };
 
+// Names of objects (names.hpp): chunks of slots, each slot the hash of a name and the entry that holds it.
+template <class World>
+struct NameSlot {
+    typename World::template Atom<BlockRef> entry;  // 0, or one that is gone: free
+    std::uint32_t hash;
+    std::uint32_t unused;
+};
+inline constexpr std::uint32_t kNamesPerChunk = (4096 - 64) / 16;
+template <class World>
+struct NameChunk {
+    Block<World> block;
+    typename World::template Atom<std::uint64_t> next;  // offset
+    std::uint64_t unused;
+    NameSlot<World> slots[kNamesPerChunk];
+};
+// Belongs to the object that it names, and is never changed. The name's bytes follow, then the description's.
+template <class World>
+struct NameEntry {
+    Block<World> block;
+    BlockRef object;
+    std::uint16_t name_bytes, description_bytes;
+    std::uint32_t unused;
+};
+
 template <class World>
 struct alignas(64) Header {
     template <class T>
     using Atom = typename World::template Atom<T>;
 
+    // This much is the same in all versions from 2 on, so that what another one left behind can be judged.
     Atom<std::uint64_t> magic;  // the last thing its maker writes
     std::uint32_t version;
     std::uint32_t header_bytes;
-    std::uint64_t identity[2];       // random
+    std::uint64_t identity[2];          // random
+    std::uint64_t boot;                 // of a file with a path: the machine's boot that it belongs to; 0: an anonymous one
+    Atom<std::uint32_t> may_persist;    // 0: no object in it outlives its users; 1: one may
+    std::uint32_t unused;
+
     std::uint64_t namespaces;
     std::int32_t creator_pid;
     std::int32_t creator_fd;
@@ -195,6 +224,8 @@ struct alignas(64) Header {
     Atom<std::uint64_t> subscribed[kWakeBuckets][kReactors / 64];
     ReactorRecord<World> reactors[kReactors];
     Atom<std::uint32_t> participant_hint;          // where to look for a free one first: late reuse keeps obituaries
+
+    Atom<std::uint64_t> names;  // offset of the first NameChunk; 0: nothing was ever named
 };
 
 inline constexpr Offset kRunsAt = kUnit;
@@ -207,6 +238,7 @@ struct LayoutCheck {
     static_assert(sizeof(Block<World>) == 48 && kBlockHeader == 48 && kBlockHeader == sizeof(Block<World>) + 0);
     static_assert(sizeof(ProcessRecord<World>) <= kRecordBytes && sizeof(ParticipantRecord<World>) == kRecordBytes);
     static_assert(sizeof(ReferenceChunk<World>) <= 4096);
+    static_assert(sizeof(NameSlot<World>) == 16 && sizeof(NameChunk<World>) <= 4096);
     static_assert(sizeof(Header<World>) <= kUnit);
 };
 

@@ -19,6 +19,7 @@
 
 #include "../platform/clock.hpp"
 #include "../platform/memory.hpp"
+#include "../platform/named_file.hpp"
 #include "../platform/process.hpp"
 #include "../platform/world.hpp"
 #include "arena.hpp"
@@ -55,6 +56,8 @@ public:
         return stat.state != 0;
     }
 
+    const platform::FileIdentity& file() const noexcept { return file_; }
+
     int fd;
     std::int32_t pid = 0;
     std::uint64_t birth = 0;
@@ -68,6 +71,11 @@ using SharedBlock = Block<SharedWorld>;
 using SharedHandles = Handles<SharedWorld, RealSystem>;
 
 enum class AttachError : int { none, unreachable, system, not_an_arena, other_version, other_namespace, full };
+
+// Bytes beyond the end of the file, whose locks say who is there. From kCapacity on: children of fork that have not come
+// to life yet, by their records. Of an arena with a path (named.hpp) besides:
+inline constexpr std::uint64_t kGateByte = kCapacity + (std::uint64_t{1} << 21);  // locked by who comes in
+inline constexpr std::uint64_t kMembersByte = kGateByte + 1;                      // locked, shared, by all who are in
 
 // Does the file begin as the arena of that identity does? Read, not mapped: it may be anything.
 inline bool has_identity(int fd, const std::uint64_t (&identity)[2]) noexcept {
@@ -118,22 +126,27 @@ public:
     // A new arena with this process as its first; null: no memory.
     static Mapping* create(std::uint64_t limit_bytes) noexcept {
         const int fd = platform::create_memory_file("treadle", kCapacity);
-        if (fd < 0) return nullptr;
+        return fd < 0 ? nullptr : found(fd, limit_bytes, 0);
+    }
+
+    // The same, in an empty file; takes the descriptor. `boot` as in Header.
+    static Mapping* found(int fd, std::uint64_t limit_bytes, std::uint64_t boot) noexcept {
         void* base = platform::map_shared(fd, kCapacity);
         Mapping* mapping = base == nullptr ? nullptr : place(fd, base);
         std::uint64_t identity[2];
         AttachError error;
         if (mapping != nullptr && platform::fill_random(identity, sizeof identity) &&
             mapping->arena.format(limit_bytes, identity, platform::namespaces(), mapping->system.pid,
-                                  mapping->system.birth, fd) &&
+                                  mapping->system.birth, fd, boot) &&
             mapping->join(error))
             return mapping;
         discard(mapping, base, fd);
         return nullptr;
     }
 
-    // Joins the arena that the file holds; takes the descriptor. Null: see `error`.
-    static Mapping* attach(int fd, AttachError& error) noexcept {
+    // Joins the arena that the file holds; takes the descriptor. `alone`: the kernel says that nobody is in it, so that one
+    // of another namespace is ours to take over. Null: see `error`.
+    static Mapping* attach(int fd, AttachError& error, bool alone = false) noexcept {
         error = AttachError::system;
         void* base = nullptr;
         Mapping* mapping = nullptr;
@@ -144,8 +157,11 @@ public:
             const Header<SharedWorld>& h = mapping->arena.header();
             if (!mapping->arena.recognised()) error = AttachError::not_an_arena;
             else if (h.version != kLayoutVersion || h.header_bytes != sizeof h) error = AttachError::other_version;
-            else if (h.namespaces != platform::namespaces()) error = AttachError::other_namespace;
-            else if (mapping->join(error)) return mapping;
+            else if (h.namespaces != platform::namespaces() && !alone) error = AttachError::other_namespace;
+            else if (mapping->hold_membership()) {
+                if (h.namespaces != platform::namespaces()) mapping->take_over();
+                if (mapping->join(error)) return mapping;
+            }
         }
         discard(mapping, base, fd);
         return nullptr;
@@ -215,6 +231,9 @@ public:
     // One token for all of this process: what it holds as a process goes by it. A thread has registered before.
     word::Token home_token() const noexcept { return home_.load(std::memory_order_relaxed); }
 
+    // Is it an arena that programs find by its path?
+    bool named() const noexcept { return arena.header().boot != 0; }
+
     // Has this process a place in the arena? False in a child for which the fork found no memory or no descriptor, or that
     // has entered another pid or time namespace. Its objects then lie in zeroes of its own.
     bool member() const noexcept { return process != kNoRecord; }
@@ -273,6 +292,7 @@ public:
     SharedHandles handles;
     std::uint32_t process = kNoRecord;
     std::uint32_t reactor = kReactors;  // of this process, in the arena's header; kReactors: none
+    std::uint32_t swept_when_joined = 0;  // dead processes
     char* const base;
 
     // Installs the fork handlers and the end-of-thread hook; once a process.
@@ -282,6 +302,8 @@ public:
     }
 
 private:
+    friend class Named;
+
     Mapping(int fd, char* base) noexcept : system(fd), arena(base, system), base(base) {}
     ~Mapping() = default;
 
@@ -299,9 +321,32 @@ private:
         platform::close_file(fd);
     }
 
+    // Whoever removes the file asks the kernel for this lock.
+    bool hold_membership() noexcept {
+        if (!named()) return true;
+        platform::Locked locked;
+        do locked = platform::set_lock(system.fd, kMembersByte, platform::ByteLock::shared, true);
+        while (locked == platform::Locked::interrupted);
+        return locked == platform::Locked::done;
+    }
+
+    // All who were here are dead, and their pids mean nothing here.
+    void take_over() noexcept {
+        insist([&](auto& who, word::Wait& wait) {
+            if (arena.enter(who, wait) == word::Result::blocked) return word::Result::blocked;
+            for (std::uint32_t i = 0; i < arena.header().process_limit.load(std::memory_order_relaxed); ++i)
+                if (arena.registry.process_at(i).state.load(std::memory_order_relaxed) !=
+                    static_cast<std::uint32_t>(ProcessState::free))
+                    arena.registry.remove_process(i);
+            arena.leave();
+            return word::Result::done;
+        });
+        arena.header().namespaces = platform::namespaces();
+    }
+
     bool join(AttachError& error) noexcept {
         error = AttachError::full;
-        sweep();
+        swept_when_joined = sweep();
         insist([&](auto& who, word::Wait& wait) {
             if (arena.enter(who, wait) == word::Result::blocked) return word::Result::blocked;
             process = arena.registry.add_process(ProcessState::live, system.pid, system.birth, system.fd);
@@ -433,6 +478,7 @@ private:
         Joining& operator=(const Joining&) = delete;
     };
     static void settle(Mapping* mapping) noexcept {
+        if (mapping->named()) return;  // what has no name belongs to the tree
         Mapping* none = nullptr;
         home_arena_.compare_exchange_strong(none, mapping, std::memory_order_release, std::memory_order_relaxed);  // SYNC settle→home
     }

@@ -226,6 +226,28 @@ public:
         p.state.store(static_cast<std::uint32_t>(ProcessState::free), std::memory_order_release);
     }
 
+    std::uint32_t live_processes() const noexcept {
+        std::uint32_t count = 0;
+        for (std::uint32_t i = 0; i < heap_.header().process_limit.load(std::memory_order_relaxed); ++i)
+            count += process_at(i).state.load(std::memory_order_relaxed) == static_cast<std::uint32_t>(ProcessState::live);
+        return count;
+    }
+
+    // The processes that refer to a block, as visit(pid), once each.
+    template <class Visit>
+    void for_each_user(const BlockT* block, Visit&& visit) const noexcept {
+        const auto grain = static_cast<std::uint32_t>(heap_.offset_of_block(block) >> kGrainShift);
+        for (std::uint32_t i = 0; i < heap_.header().process_limit.load(std::memory_order_relaxed); ++i) {
+            const ProcessT& p = process_at(i);
+            if (p.state.load(std::memory_order_relaxed) == static_cast<std::uint32_t>(ProcessState::free)) continue;
+            bool refers = false;
+            for (const ChunkT* c = chunk(p.references.load(std::memory_order_relaxed)); c != nullptr && !refers;
+                 c = chunk(c->next.load(std::memory_order_relaxed)))
+                for (const auto& entry : c->entries) refers = refers || entry.load(std::memory_order_relaxed) == grain;
+            if (refers) visit(p.pid.load(std::memory_order_relaxed));
+        }
+    }
+
     // A process from `begin` on that has died and still has its record, or kNoRecord. Asks the system for each process, so
     // it is called outside the critical section; then, inside, remove_if_dead().
     std::uint32_t find_dead(std::uint32_t self, std::uint32_t begin = 0) const noexcept {
