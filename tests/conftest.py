@@ -2,8 +2,10 @@
 
 import os
 import resource
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Generator
 from pathlib import Path
 
@@ -24,6 +26,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Named objects of the tests, and of what they start, are kept from those of the user.
+    folder = tempfile.mkdtemp(
+        prefix="treadle-tests-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None
+    )
+    os.environ["TREADLE_NAMES_DIR"] = folder
+    config.add_cleanup(lambda: shutil.rmtree(folder))
     if config.option.watchdog > 0 and not config.option.usepdb and not config.option.collectonly:
         config.pluginmanager.register(_Watchdog(config), "treadle-watchdog")
 

@@ -27,10 +27,10 @@ _ATTRIBUTE = "an attribute"
 _EXIT = "kind, error, trace"
 
 # Class or function -> its parameters ("" is the call of the class itself) and its members.
-_QUEUE = "maxsize=0, *, shared=True, maxbytes=0, label=None"
+_QUEUE = "maxsize=0, *, shared=True, name=None, persist=False, maxbytes=0, label=None"
 _CONTRACT: dict[str, dict[str, str]] = {
     "Lock": {
-        "": "*, shared=True, on_owner_death='raise', label=None",
+        "": "*, shared=True, name=None, persist=False, on_owner_death='raise', label=None",
         "acquire": "blocking=True, timeout=-1",
         "release": "",
         "locked": "",
@@ -38,12 +38,13 @@ _CONTRACT: dict[str, dict[str, str]] = {
         "owner": _ATTRIBUTE,
         "label": _ATTRIBUTE,
         "shared": _ATTRIBUTE,
+        "name": _ATTRIBUTE,
         "statistics": "",
         "__enter__": "",
         "__exit__": _EXIT,
     },
     "RLock": {
-        "": "*, shared=True, on_owner_death='raise', label=None",
+        "": "*, shared=True, name=None, persist=False, on_owner_death='raise', label=None",
         "acquire": "blocking=True, timeout=-1",
         "release": "",
         "locked": "",
@@ -51,6 +52,7 @@ _CONTRACT: dict[str, dict[str, str]] = {
         "owner": _ATTRIBUTE,
         "label": _ATTRIBUTE,
         "shared": _ATTRIBUTE,
+        "name": _ATTRIBUTE,
         "statistics": "",
         "__enter__": "",
         "__exit__": _EXIT,
@@ -72,35 +74,38 @@ _CONTRACT: dict[str, dict[str, str]] = {
         "statistics": "",
     },
     "Semaphore": {
-        "": "value=1, *, shared=True, reclaim=False, label=None",
+        "": "value=1, *, shared=True, name=None, persist=False, reclaim=False, label=None",
         "acquire": "blocking=True, timeout=None",
         "release": "n=1",
         "get_value": "",
         "label": _ATTRIBUTE,
         "shared": _ATTRIBUTE,
+        "name": _ATTRIBUTE,
         "statistics": "",
         "__enter__": "",
         "__exit__": _EXIT,
     },
     "BoundedSemaphore": {
-        "": "value=1, *, shared=True, reclaim=True, label=None",
+        "": "value=1, *, shared=True, name=None, persist=False, reclaim=True, label=None",
         "acquire": "blocking=True, timeout=None",
         "release": "n=1",
         "get_value": "",
         "label": _ATTRIBUTE,
         "shared": _ATTRIBUTE,
+        "name": _ATTRIBUTE,
         "statistics": "",
         "__enter__": "",
         "__exit__": _EXIT,
     },
     "Event": {
-        "": "*, shared=True, label=None",
+        "": "*, shared=True, name=None, persist=False, label=None",
         "set": "",
         "clear": "",
         "is_set": "",
         "wait": "timeout=None",
         "label": _ATTRIBUTE,
         "shared": _ATTRIBUTE,
+        "name": _ATTRIBUTE,
         "statistics": "",
     },
     "Latch": {
@@ -113,19 +118,21 @@ _CONTRACT: dict[str, dict[str, str]] = {
         "statistics": "",
     },
     "Condition": {
-        "": "lock=None, *, shared=True, label=None",
+        "": "lock=None, *, shared=True, name=None, persist=False, label=None",
         "wait": "timeout=None",
         "wait_for": "predicate, timeout=None",
         "notify": "n=1",
         "notify_all": "",
         "label": _ATTRIBUTE,
         "shared": _ATTRIBUTE,
+        "name": _ATTRIBUTE,
         "statistics": "",
         "__enter__": "",
         "__exit__": _EXIT,
     },
     "Barrier": {
-        "": "parties, action=None, timeout=None, *, shared=True, label=None",
+        "": "parties, action=None, timeout=None, *, shared=True, name=None, persist=False,"
+        " label=None",
         "wait": "timeout=None",
         "reset": "",
         "abort": "",
@@ -134,6 +141,7 @@ _CONTRACT: dict[str, dict[str, str]] = {
         "broken": _ATTRIBUTE,
         "label": _ATTRIBUTE,
         "shared": _ATTRIBUTE,
+        "name": _ATTRIBUTE,
         "statistics": "",
     },
     "Queue": {
@@ -156,6 +164,7 @@ _CONTRACT: dict[str, dict[str, str]] = {
         "is_shutdown": _ATTRIBUTE,
         "label": _ATTRIBUTE,
         "shared": _ATTRIBUTE,
+        "name": _ATTRIBUTE,
         "statistics": "",
         "__iter__": "",
     },
@@ -170,9 +179,12 @@ _CONTRACT: dict[str, dict[str, str]] = {
     "arena_statistics": {"": ""},
     "set_arena_limit": {"": "size"},
     "sweep": {"": ""},
+    "unlink": {"": "name"},
 }
 _CONTRACT |= dict.fromkeys(("LifoQueue", "PriorityQueue"), _CONTRACT["Queue"])
-_CONTRACT["SimpleQueue"] = _CONTRACT["Queue"] | {"": "*, shared=True, label=None"}
+_CONTRACT["SimpleQueue"] = _CONTRACT["Queue"] | {
+    "": "*, shared=True, name=None, persist=False, label=None"
+}
 _CALLS = [
     (name, member, parameters)
     for name, members in _CONTRACT.items()
@@ -264,8 +276,10 @@ _SAMPLES: dict[str, Any] = {
     "maxbytes": 1 << 16,
     "maxsize": 8,
     "n": 1,
+    "name": "sample",
     "on_owner_death": "recover",
     "parties": 1,
+    "persist": False,
     "predicate": lambda: True,
     "reclaim": True,
     "shared": False,
@@ -281,8 +295,10 @@ def _ready_for(name: str, member: str) -> Any:
     """What the member can be called on without an error and without a wait."""
     if not member:
         limit = treadle.arena_statistics().limit
+        kept = treadle.Lock(name="sample") if name == "unlink" else None
         yield getattr(treadle, name)
         treadle.set_arena_limit(limit)
+        del kept
         return
     subject: Any
     if name == "Lease":
@@ -305,7 +321,7 @@ def _ready_for(name: str, member: str) -> Any:
 @_each_call
 def test_a_call_takes_every_parameter_by_name(name: str, member: str, parameters: str) -> None:
     named = {p.name: _SAMPLES[p.name] for p in _of_the_contract(parameters)}
-    if "maxbytes" in named:  # which is for shared queues
+    if "shared" in named:  # as what has a name is, and has a number of bytes
         named["shared"] = True
     with _ready_for(name, member) as call:
         call(**named)

@@ -29,6 +29,7 @@ from treadle._core import (
     import_lazily,
     set_arena_limit,
     sweep,
+    unlink,
 )
 from treadle._errors import (
     ArenaFullError,
@@ -107,6 +108,7 @@ __all__ = [
     "arena_statistics",
     "set_arena_limit",
     "sweep",
+    "unlink",
 ]
 
 __version__: str

@@ -18,6 +18,7 @@ from treadle._core import (
     Guarded,
     Latch,
     Lock,
+    NameOfPart,
     RLock,
     RWLock,
     Semaphore,
@@ -56,8 +57,9 @@ class Condition(Guarded):
     ``release`` are the lock's own, and so is what ``with`` does.
 
     lock: the lock that guards what is waited for; by default an ``RLock`` of the same storage. A
-    shared condition needs a shared lock. label: what reports call it; by default the module and
-    line that made it.
+    shared condition needs a shared lock. name, persist: as those of Lock; the default lock is found
+    with the condition, another one needs a name of its own. label: what reports call it; by default
+    the name, or the module and line that made it.
 
     >>> import treadle
     >>> condition = treadle.Condition()
@@ -67,17 +69,35 @@ class Condition(Guarded):
     """
 
     def __init__(
-        self, lock: Any = None, *, shared: bool = True, label: str | bytes | None = None
+        self,
+        lock: Any = None,
+        *,
+        shared: bool = True,
+        name: str | None = None,
+        persist: bool = False,
+        label: str | bytes | None = None,
     ) -> None:
-        site = call_site() if label is None else label
+        if label is None:
+            label = call_site() if name is None else name
+        described = "Condition()"
+        if lock is not None:
+            if shared and isinstance(lock, (Lock, RLock)) and not lock.shared:
+                raise ValueError(
+                    f"a shared condition needs a shared lock, and {lock.label!r} is private; "
+                    "make both with the same shared="
+                )
+            of_lock = getattr(lock, "name", None)
+            if name is not None and of_lock is None:
+                raise ValueError(
+                    f"a condition with a name needs a lock with a name, and {lock!r} has none: "
+                    "who opens the condition elsewhere could not find it"
+                )
+            described = f"Condition(lock={of_lock!r})"
+        core = ConditionCore(shared, label, name, persist, described)
         if lock is None:
-            lock = RLock(shared=shared, label=site)
-        elif shared and isinstance(lock, (Lock, RLock)) and not lock.shared:
-            raise ValueError(
-                f"a shared condition needs a shared lock, and {lock.label!r} is private; "
-                "make both with the same shared="
-            )
-        self._set_up(lock, ConditionCore(shared, site))
+            part = None if name is None else NameOfPart(name, "lock")
+            lock = RLock(shared=shared, name=part, persist=persist, label=label)
+        self._set_up(lock, core)
 
     def _set_up(self, lock: Any, core: ConditionCore) -> None:
         self._lock = lock
@@ -185,6 +205,16 @@ class Condition(Guarded):
         """
         return self._core.shared
 
+    @property
+    def name(self) -> str | None:
+        """By what name other programs find it, or None.
+
+        >>> import treadle
+        >>> treadle.Condition(name="pages were added").name
+        'pages were added'
+        """
+        return self._core.name
+
     def statistics(self) -> ConditionStatistics:
         """Returns a ``ConditionStatistics``; its ``lock`` is None if the lock is not treadle's.
 
@@ -231,8 +261,9 @@ class Barrier:
     """A barrier for a fixed number of threads and processes: all wait until all have come.
 
     parties: how many. action: called by the last to come, before the others go on; if it raises,
-    the barrier breaks. timeout: the default of ``wait``, in seconds. A party that dies while it
-    waits breaks the barrier; the others' BrokenBarrierError names it.
+    the barrier breaks. timeout: the default of ``wait``, in seconds. name, persist: as those of
+    Lock; action and timeout are each program's own. A party that dies while it waits breaks the
+    barrier; the others' BrokenBarrierError names it.
 
     >>> import treadle
     >>> treadle.Barrier(1).wait()
@@ -246,13 +277,17 @@ class Barrier:
         timeout: float | None = None,
         *,
         shared: bool = True,
+        name: str | None = None,
+        persist: bool = False,
         label: str | bytes | None = None,
     ) -> None:
         if parties < 1:
             raise ValueError("parties must be > 0")
         self._action = action
         self._timeout = timeout
-        self._core = BarrierCore(parties, shared, call_site() if label is None else label)
+        if label is None:
+            label = call_site() if name is None else name
+        self._core = BarrierCore(parties, shared, label, name, persist)
 
     def wait(self, timeout: float | None = None) -> int:
         """Waits for the others; returns a number from 0 to parties - 1, another one for each.
@@ -364,6 +399,16 @@ class Barrier:
         True
         """
         return self._core.shared
+
+    @property
+    def name(self) -> str | None:
+        """By what name other programs find it, or None.
+
+        >>> import treadle
+        >>> treadle.Barrier(2, name="start of the race").name
+        'start of the race'
+        """
+        return self._core.name
 
     def statistics(self) -> BarrierStatistics:
         """Returns a ``BarrierStatistics``.

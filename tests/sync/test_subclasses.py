@@ -16,19 +16,19 @@ from tests.sync.children import forked
 class Jobs(treadle.Queue[Any]):
     def __init__(self, name: str, size: int = 0) -> None:
         super().__init__(size, label=name)
-        self.name = name
+        self.title = name
 
 
 class Guard(treadle.Lock):
     def __init__(self, name: str) -> None:
         super().__init__(label=name)
-        self.name = name
+        self.title = name
 
 
 class Reentrant(treadle.RLock):
     def __init__(self, name: str) -> None:
         super().__init__(label=name)
-        self.name = name
+        self.title = name
 
 
 class Index(treadle.RWLock):
@@ -46,31 +46,31 @@ class Ready(treadle.Latch):
 class Tickets(treadle.Semaphore):
     def __init__(self, name: str, count: int = 3) -> None:
         super().__init__(count, label=name)
-        self.name = name
+        self.title = name
 
 
 class Seats(treadle.BoundedSemaphore):
     def __init__(self, name: str, count: int = 3) -> None:
         super().__init__(count, label=name)
-        self.name = name
+        self.title = name
 
 
 class Flag(treadle.Event):
     def __init__(self, name: str) -> None:
         super().__init__(label=name)
-        self.name = name
+        self.title = name
 
 
 class Changed(treadle.Condition):
     def __init__(self, name: str) -> None:
         super().__init__(label=name)
-        self.name = name
+        self.title = name
 
 
 class Meeting(treadle.Barrier):
     def __init__(self, name: str) -> None:
         super().__init__(2, label=name)
-        self.name = name
+        self.title = name
 
 
 every_one = pytest.mark.parametrize(
@@ -81,7 +81,7 @@ every_one = pytest.mark.parametrize(
 @every_one
 def test_with_a_constructor_of_its_own(of: Callable[[str], Any]) -> None:
     thing = of("mine")
-    assert thing.name == thing.label == "mine"
+    assert thing.title == thing.label == "mine"
     assert thing.shared
 
 
@@ -94,7 +94,7 @@ def test_a_copy_is_of_the_same_class_and_has_what_it_had(
     thing.extra = [1, 2]
     other = copied(thing)
     assert type(other) is type(thing)
-    assert (other.name, other.extra, other.label) == ("mine", [1, 2], "mine")
+    assert (other.title, other.extra, other.label) == ("mine", [1, 2], "mine")
 
 
 def test_what_it_was_told_reaches_the_object() -> None:

@@ -2,7 +2,7 @@
 
 @cython.final
 cdef class BarrierCore:
-    """BarrierCore(parties, shared, label)\n--\n
+    """BarrierCore(parties, shared, label, name, persist)\n--\n
     The rounds of a barrier: what ``treadle.Barrier`` is built on.
     """
 
@@ -10,14 +10,18 @@ cdef class BarrierCore:
     cdef Handle handle
     cdef object __weakref__
 
-    def __cinit__(self, parties, shared, label):
-        cdef bytes text = _label(label)
+    def __cinit__(self, parties, shared, label, name, persist):
+        cdef _Naming named = _named(name, persist, shared)
+        cdef bytes text = _label_of(label, name)
         parties = _whole(parties)
         cdef Mapping* mapping
         if shared:
-            mapping = _home()
-            if not make_barrier(mapping, _token_in(mapping), parties, text, self.handle):
-                raise _arena_full("a barrier")
+            mapping = _arena_of(named)
+            if named is None or not named.found(f"Barrier({parties})", self.handle):
+                if not make_barrier(mapping, _token_in(mapping), parties, text, self.handle):
+                    raise _arena_full("a barrier", mapping)
+                if named is not None:
+                    named.publish(self.handle)
             self.body = <BarrierBody*>body_of(self.handle.block)
         else:
             self.body = <BarrierBody*>calloc(1, barrier_bytes(parties))
@@ -148,6 +152,11 @@ cdef class BarrierCore:
         """Whether the state lies in shared memory."""
         return self.handle.mapping != NULL
 
+    @property
+    def name(self):
+        """By what name other programs find it, or None."""
+        return _name_of(self.handle)
+
     def __reduce__(self):
         if self.handle.mapping == NULL:
             raise TypeError("cannot pickle a private treadle.Barrier; make it with shared=True")
@@ -155,7 +164,7 @@ cdef class BarrierCore:
 
 
 def _rebuild_barrier(ticket):
-    cdef BarrierCore core = BarrierCore.__new__(BarrierCore, 1, False, b"")
+    cdef BarrierCore core = BarrierCore.__new__(BarrierCore, 1, False, b"", None, False)
     cdef BarrierBody* spare = core.body
     _attach(ticket, "barrier", KIND_BARRIER, &core.handle)
     free(spare)

@@ -47,7 +47,7 @@ cdef class _ByValueStore(_Store):
             result = self.hand_over(entries, count, timeout, &accepted)
             _tell()
             if result != DONE:
-                _refuse(result, "another item")
+                _refuse(result, "another item", self.handle.mapping)
             count -= accepted.items
             if count == 0:
                 return 0
@@ -67,7 +67,7 @@ cdef class _ByValueStore(_Store):
             if result == BLOCKED or result == FULL:
                 return _PENDING
             if result != DONE:
-                _refuse(result, "another item")
+                _refuse(result, "another item", self.handle.mapping)
             entries.count -= accepted.items
             entries.at += accepted.bytes
         return True
@@ -85,7 +85,7 @@ cdef class _ByValueStore(_Store):
                 return self.leftovers.value_of(self, kept, copy)
         result = self.take(1, frame, LARGEST_FRAME_BYTES, ns, &got)
         if result != DONE:
-            _withhold(result, "a reference to an item")
+            _withhold(result, "a reference to an item", self.handle.mapping)
         return self._value_of(frame, got, copy)
 
     cdef object _value_of(self, const char* frame, const Taken& got, bint copy):
@@ -115,7 +115,7 @@ cdef class _ByValueStore(_Store):
         try:
             result = self.take(wanted, frames, BATCH_BYTES, ns, &got)
             if result != DONE:
-                _withhold(result, "a reference to an item")
+                _withhold(result, "a reference to an item", self.handle.mapping)
             self._gather(frames, got, wanted, items)
         finally:
             free(frames)
@@ -176,7 +176,7 @@ cdef class _ByValueStore(_Store):
     cdef object _not_got(self, int result):
         if result == BLOCKED or result == EMPTY:
             return _PENDING
-        _withhold(result, "a reference to an item")
+        _withhold(result, "a reference to an item", self.handle.mapping)
 
     cdef object attempt_get_many(self, uint32_t wanted, Waiter waiter):
         cdef Taken got
@@ -205,7 +205,7 @@ cdef class _ByValueStore(_Store):
         cdef _ByValueClaim claim = _ByValueClaim.__new__(_ByValueClaim)
         cdef int result = self.take_on_lease(frame, ns, &claim.name, &got)
         if result != DONE:
-            _withhold(result, "a reference to an item")
+            _withhold(result, "a reference to an item", self.handle.mapping)
         self._fill_claim(claim, frame, got)
         return claim
 

@@ -17,7 +17,7 @@ cdef class Guarded:
 
 @cython.final
 cdef class ConditionCore:
-    """ConditionCore(shared, label)\n--\n
+    """ConditionCore(shared, label, name, persist, description)\n--\n
     Who waits for a condition, in order of arrival: what ``treadle.Condition`` is built on.
     """
 
@@ -26,13 +26,17 @@ cdef class ConditionCore:
     cdef ConditionBody own
     cdef object __weakref__
 
-    def __cinit__(self, shared, label):
-        cdef bytes text = _label(label)
+    def __cinit__(self, shared, label, name, persist, description):
+        cdef _Naming named = _named(name, persist, shared)
+        cdef bytes text = _label_of(label, name)
         cdef Mapping* mapping
         if shared:
-            mapping = _home()
-            if not make_condition(mapping, _token_in(mapping), text, self.handle):
-                raise _arena_full("a condition")
+            mapping = _arena_of(named)
+            if named is None or not named.found(description, self.handle):
+                if not make_condition(mapping, _token_in(mapping), text, self.handle):
+                    raise _arena_full("a condition", mapping)
+                if named is not None:
+                    named.publish(self.handle)
             self.body = <ConditionBody*>body_of(self.handle.block)
         else:
             self.body = &self.own
@@ -58,7 +62,7 @@ cdef class ConditionCore:
         release_save = getattr(lock, "_release_save", None)
         acquire_restore = getattr(lock, "_acquire_restore", None)
         if condition_enlist(self.body, self.handle, token, &ticket) != DONE:
-            raise _arena_full("a condition's waiters")
+            raise _arena_full("a condition's waiters", self.handle.mapping)
         try:
             saved = lock.release() if release_save is None else release_save()
             try:
@@ -83,7 +87,7 @@ cdef class ConditionCore:
     def _enlist(self):
         cdef uint32_t ticket = 0
         if condition_enlist(self.body, self.handle, _token(self.handle), &ticket) != DONE:
-            raise _arena_full("a condition's waiters")
+            raise _arena_full("a condition's waiters", self.handle.mapping)
         return ticket
 
     def _attempt(self, uint32_t ticket, Waiter waiter):
@@ -117,6 +121,11 @@ cdef class ConditionCore:
         """Whether the state lies in shared memory."""
         return self.handle.mapping != NULL
 
+    @property
+    def name(self):
+        """By what name other programs find it, or None."""
+        return _name_of(self.handle)
+
     def __reduce__(self):
         if self.handle.mapping == NULL:
             raise TypeError("cannot pickle a private treadle.Condition; make it with shared=True")
@@ -124,7 +133,7 @@ cdef class ConditionCore:
 
 
 def _rebuild_condition(ticket):
-    cdef ConditionCore core = ConditionCore.__new__(ConditionCore, False, b"")
+    cdef ConditionCore core = ConditionCore.__new__(ConditionCore, False, b"", None, False, None)
     _attach(ticket, "condition", KIND_CONDITION, &core.handle)
     core.body = <ConditionBody*>body_of(core.handle.block)
     return core

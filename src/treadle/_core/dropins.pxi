@@ -131,7 +131,7 @@ cdef class PrivateLifoQueue(PrivateQueue):
     def __init__(self, maxsize=0):
         self._make_private(maxsize, PrivateLifoQueue)
 
-    cdef _Store _new_store(self, uint64_t maxsize, bint shared, uint64_t maxbytes, bytes label):
+    cdef _Store _new_store(self, uint64_t maxsize, bint shared, uint64_t maxbytes, bytes label, _Naming named):
         return _local_store(maxsize, True, label)
 
     cdef str _kind(self):
@@ -180,7 +180,7 @@ cdef class PrivatePriorityQueue(PrivateQueue):
     def __init__(self, maxsize=0):
         self._make_private(maxsize, PrivatePriorityQueue)
 
-    cdef _Store _new_store(self, uint64_t maxsize, bint shared, uint64_t maxbytes, bytes label):
+    cdef _Store _new_store(self, uint64_t maxsize, bint shared, uint64_t maxbytes, bytes label, _Naming named):
         return _heap_store(maxsize, label)
 
     cdef str _kind(self):

@@ -1,8 +1,10 @@
 # events.pxi: Event.
 
 cdef class Event:
-    """Event(*, shared=True, label=None)\n--\n
+    """Event(*, shared=True, name=None, persist=False, label=None)\n--\n
     A flag that threads and processes wait for.
+
+    name, persist: as those of Lock.
 
     >>> import treadle
     >>> ready = treadle.Event()
@@ -19,14 +21,18 @@ cdef class Event:
     def __cinit__(self, *args, **kwargs):
         self.body = &self.own  # an unset private event, until __init__ has run
 
-    def __init__(self, *, shared=True, label=None):
-        cdef bytes text = _label(label)
+    def __init__(self, *, shared=True, name=None, persist=False, label=None):
+        cdef _Naming named = _named(name, persist, shared)
+        cdef bytes text = _label_of(label, name)
         cdef Mapping* mapping
         cdef Handle made
         if shared:
-            mapping = _home()
-            if not make_event(mapping, _token_in(mapping), text, made):
-                raise _arena_full("an event")
+            mapping = _arena_of(named)
+            if named is None or not named.found("Event()", made):
+                if not make_event(mapping, _token_in(mapping), text, made):
+                    raise _arena_full("an event", mapping)
+                if named is not None:
+                    named.publish(made)
             drop_object(self.handle)  # __init__ may be called again
             self.handle = made
             self.body = <EventBody*>body_of(self.handle.block)
@@ -127,6 +133,16 @@ cdef class Event:
         False
         """
         return self.handle.mapping != NULL
+
+    @property
+    def name(self):
+        """By what name other programs find it, or None.
+
+        >>> import treadle
+        >>> treadle.Event(name="books are open").name
+        'books are open'
+        """
+        return _name_of(self.handle)
 
     def statistics(self):
         """Returns an ``EventStatistics``.

@@ -15,7 +15,7 @@ cdef class _Hold:
 cdef _Hold _new_message(Mapping* mapping, uint64_t size):
     cdef _Hold hold = _Hold.__new__(_Hold)
     if not make_message(mapping, _token_in(mapping), size, &hold.hold):
-        raise _arena_full(f"an item of {size} bytes")
+        raise _arena_full(f"an item of {size} bytes", mapping)
     hold.mapping = mapping
     return hold
 

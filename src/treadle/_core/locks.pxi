@@ -62,14 +62,18 @@ cdef class _LockState:
     def __dealloc__(self):
         drop_object(self.handle)
 
-    cdef _place(self, bint reentrant, bint shared, label):
-        cdef bytes text = _label(label)
+    cdef _place(self, bint reentrant, bint shared, label, name, bint persist):
+        cdef _Naming named = _named(name, persist, shared)
+        cdef bytes text = _label_of(label, name)
         cdef Mapping* mapping
         cdef Handle made
         if shared:
-            mapping = _home()
-            if not make_lock(mapping, _token_in(mapping), reentrant, text, made):
-                raise _arena_full("a lock")
+            mapping = _arena_of(named)
+            if named is None or not named.found("RLock()" if reentrant else "Lock()", made):
+                if not make_lock(mapping, _token_in(mapping), reentrant, text, made):
+                    raise _arena_full("a lock", mapping)
+                if named is not None:
+                    named.publish(made)
             drop_object(self.handle)  # __init__ may be called again
             self.handle = made
             self.body = <LockBody*>body_of(self.handle.block)
@@ -267,7 +271,7 @@ cdef _Recovery _recovery(_LockState lock, bint reentrant, timeout):
 
 
 cdef class Lock(_LockState):
-    """Lock(*, shared=True, on_owner_death='raise', label=None)\n--\n
+    """Lock(*, shared=True, name=None, persist=False, on_owner_death='raise', label=None)\n--\n
     A mutual-exclusion lock, for threads and processes.
 
     Any thread may release it, as with ``threading.Lock``. It is not fair: a running thread may get it before one that
@@ -276,7 +280,9 @@ cdef class Lock(_LockState):
     OwnerDiedWarning says who died.
 
     shared: whether the state lies in shared memory, so that the lock can be pickled and used from other processes.
-    label: what reports call it; by default the module and line that made it.
+    name: opens the lock that has this name, or makes it: unrelated programs of one user meet at it. It is gone when its
+    last user has ended; persist: it stays, until ``treadle.unlink(name)``. HandleError if the name is that of something
+    else. label: what reports call it; by default the name, or the module and line that made it.
 
     >>> import treadle
     >>> lock = treadle.Lock()
@@ -285,9 +291,9 @@ cdef class Lock(_LockState):
     True
     """
 
-    def __init__(self, *, shared=True, on_owner_death="raise", label=None):
+    def __init__(self, *, shared=True, name=None, persist=False, on_owner_death="raise", label=None):
         self.take_over = False if on_owner_death == "raise" else _takes_over(on_owner_death)
-        self._place(False, shared, label)
+        self._place(False, shared, label, name, persist)
 
     def acquire(self, blocking=True, timeout=-1):
         """Takes the lock; returns whether it was had.
@@ -387,6 +393,16 @@ cdef class Lock(_LockState):
         """
         return self.handle.mapping != NULL
 
+    @property
+    def name(self):
+        """By what name other programs find it, or None.
+
+        >>> import treadle
+        >>> treadle.Lock(name="lock of the books").name
+        'lock of the books'
+        """
+        return _name_of(self.handle)
+
     def statistics(self):
         """Returns a ``LockStatistics``.
 
@@ -444,7 +460,7 @@ cdef class Lock(_LockState):
 
 
 cdef class RLock(_LockState):
-    """RLock(*, shared=True, on_owner_death='raise', label=None)\n--\n
+    """RLock(*, shared=True, name=None, persist=False, on_owner_death='raise', label=None)\n--\n
     A lock that the thread which holds it may acquire again; it is free after as many releases.
 
     As Lock, but only its owner may release it; and its owner is the thread, so that a shared one counts as dead when
@@ -457,9 +473,9 @@ cdef class RLock(_LockState):
     2
     """
 
-    def __init__(self, *, shared=True, on_owner_death="raise", label=None):
+    def __init__(self, *, shared=True, name=None, persist=False, on_owner_death="raise", label=None):
         self.take_over = False if on_owner_death == "raise" else _takes_over(on_owner_death)
-        self._place(True, shared, label)
+        self._place(True, shared, label, name, persist)
 
     def acquire(self, blocking=True, timeout=-1):
         """Takes the lock, or takes it once more; returns whether it was had.
@@ -550,6 +566,16 @@ cdef class RLock(_LockState):
         False
         """
         return self.handle.mapping != NULL
+
+    @property
+    def name(self):
+        """By what name other programs find it, or None.
+
+        >>> import treadle
+        >>> treadle.RLock(name="rlock of the books").name
+        'rlock of the books'
+        """
+        return _name_of(self.handle)
 
     def statistics(self):
         """Returns a ``LockStatistics``.

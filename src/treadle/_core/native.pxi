@@ -50,7 +50,12 @@ cdef extern from "sync_ops.hpp" namespace "treadle::core" nogil:
         Token register_task(const char* name)
         void end_task(Token)
         bint member()
+        bint named()
         uint32_t sweep()
+        uint32_t swept_when_joined
+        Mapping* next()
+        @staticmethod
+        Mapping* first()
         @staticmethod
         Mapping* home()
         @staticmethod
@@ -95,6 +100,7 @@ cdef extern from "sync_ops.hpp" namespace "treadle::core" nogil:
     uint32_t ticket_check(const Ticket&)
     void write_ticket(const Handle&, Ticket&)
     Mapping* reach_arena(const Ticket&, AttachFailure&)
+    Mapping* find_arena(const Ticket&)
     AttachFailure attach_object(Mapping*, Token, const Ticket&, Kind, Handle&)
     void identify(Mapping*, Token, uint64_t, Identity&)
     bint is_of_living_process(const Handle&, Token)
@@ -352,6 +358,66 @@ cdef extern from "ordered_ops.hpp" namespace "treadle::core" nogil:
     void ordered_shut_down(const Handle&, bint)
     uint64_t write_record_header(char*, uint32_t)
     bint compares_as(object, object)
+cdef extern from "treadle/platform/named_file.hpp" namespace "treadle::platform" nogil:
+    enum Refusal "treadle::platform::Refusal":
+        SYMBOLIC_LINK "treadle::platform::Refusal::symbolic_link"
+        NOT_REGULAR "treadle::platform::Refusal::not_regular"
+        FOREIGN "treadle::platform::Refusal::foreign"
+        EXPOSED "treadle::platform::Refusal::exposed"
+        HARD_LINKED "treadle::platform::Refusal::hard_linked"
+    struct Refused:
+        Refusal why
+        int error
+
+cdef extern from "names.hpp" namespace "treadle::core" nogil:
+    cdef enum:
+        LONGEST_NAME "treadle::core::kLongestName"
+        LONGEST_DESCRIPTION "treadle::core::kLongestDescription"
+
+    enum NamedError "treadle::core::NamedError":
+        NO_NAMED_ERROR "treadle::core::NamedError::none"
+        NAMES_ABSENT "treadle::core::NamedError::absent"
+        NAMES_REFUSED "treadle::core::NamedError::refused"
+        NAMES_INTERRUPTED "treadle::core::NamedError::interrupted"
+        NAMES_NOT_AN_ARENA "treadle::core::NamedError::not_an_arena"
+        NAMES_DAMAGED "treadle::core::NamedError::damaged"
+        NAMES_OTHER_VERSION "treadle::core::NamedError::other_version"
+        NAMES_OTHER_NAMESPACE "treadle::core::NamedError::other_namespace"
+        NAMES_FULL "treadle::core::NamedError::full"
+    struct NamedFailure:
+        NamedError error
+        Refused refused
+        bint removed
+    Mapping* open_named_arena(const char*, uint64_t, bint, NamedFailure&)
+    void leave_at_exit "treadle::core::Named::leave_at_exit"()
+
+    enum NameOutcome "treadle::core::NameOutcome":
+        NAME_FOUND "treadle::core::NameOutcome::found"
+        NAME_ABSENT "treadle::core::NameOutcome::absent"
+        NAME_DIFFERENT "treadle::core::NameOutcome::different"
+        NAME_FULL "treadle::core::NameOutcome::full"
+    struct Text "treadle::core::Text":
+        const char* data
+        uint32_t bytes
+    struct Description "treadle::core::Description":
+        char* text
+        uint32_t bytes
+    NameOutcome open_name(Mapping*, Token, Text, Text, bint, const Handle*, Handle&, Description&)
+    void sweep_name(Mapping*, Token, Text)
+    Text name_of(const Handle&)
+    struct NameFigures "treadle::core::NameFigures":
+        char* name
+        Description description
+        uint32_t name_bytes
+        uint32_t users
+        int32_t* pids
+        uint64_t bytes
+        bint persistent
+        Ticket ticket
+    bint next_name(Mapping*, Token, uint32_t&, NameFigures&)
+    uint32_t count_processes(Mapping*, Token)
+    bint may_persist(Mapping*)
+    bint release_name(Mapping*, Token, Text)
 
 cdef extern from "Python.h":
     ctypedef int (*Visit "visitproc")(PyObject*, void*) noexcept
@@ -422,6 +488,7 @@ cdef extern from "task_ops.hpp" namespace "treadle::core" nogil:
     void install_tasks()
 
 cdef extern from "Python.h":
+    int PyErr_CheckSignals() except -1
     int PyErr_WarnEx(object category, const char* message, Py_ssize_t stack_level) except -1
     object PyBytes_FromStringAndSize(const char*, Py_ssize_t)
     object PyByteArray_FromStringAndSize(const char*, Py_ssize_t)

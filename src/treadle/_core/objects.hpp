@@ -110,7 +110,7 @@ inline void write_ticket(const Handle& handle, Ticket& t) noexcept {
                handle.serial,
                handle.mapping->system.pid,
                handle.mapping->system.fd,
-               h.creator_pid,
+               handle.mapping->named() ? 0 : h.creator_pid,  // 0: by its path
                h.creator_fd,
                handle.block->kind,
                0};
@@ -136,6 +136,8 @@ inline Mapping* reach_arena(const Ticket& t, AttachFailure& failure) noexcept {
                                                              : AttachFailure::unreachable;
     return mapping;
 }
+
+inline Mapping* find_arena(const Ticket& t) noexcept { return Mapping::find(t.arena); }
 
 // `mapping` is that of reach_arena.
 inline AttachFailure attach_object(Mapping* mapping, Token token, const Ticket& t, Kind kind, Handle& handle) noexcept {

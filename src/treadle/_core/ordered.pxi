@@ -134,12 +134,17 @@ cdef class _OrderedStore(_ByValueStore):
         return _text(ordered_label(self.handle))
 
 
-cdef _Store _ordered_store(bint by_key, uint64_t maxsize, uint64_t maxbytes, bytes label):
+cdef _Store _ordered_store(
+    bint by_key, uint64_t maxsize, uint64_t maxbytes, bytes label, _Naming named, str described
+):
     cdef _OrderedStore store = _OrderedStore.__new__(_OrderedStore)
-    cdef Mapping* mapping = _home()
+    cdef Mapping* mapping = _arena_of(named)
     store.by_key = by_key
-    if not make_ordered(mapping, _token_in(mapping), by_key, maxsize, maxbytes, label, store.handle):
-        raise _arena_full("a queue")
+    if named is None or not named.found(described, store.handle):
+        if not make_ordered(mapping, _token_in(mapping), by_key, maxsize, maxbytes, label, store.handle):
+            raise _arena_full("a queue", mapping)
+        if named is not None:
+            named.publish(store.handle)
     return store
 
 

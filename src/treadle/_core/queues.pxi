@@ -4,7 +4,7 @@
 # the exact class.
 
 cdef class Queue:
-    """Queue(maxsize=0, *, shared=True, maxbytes=0, label=None)\n--\n
+    """Queue(maxsize=0, *, shared=True, name=None, persist=False, maxbytes=0, label=None)\n--\n
     A first-in, first-out queue between threads and processes.
 
     A shared one passes items by value. A put happens entirely or not at all, whoever is killed. An item that was got by
@@ -14,7 +14,9 @@ cdef class Queue:
     A private one (``shared=False``) passes references, of any objects, between the threads of one process.
 
     maxsize: how many items wait at most; 0 is no limit. maxbytes: how many bytes they may occupy, if shared; 0 is no limit
-    (an item larger than that passes alone). label: what reports call it; by default the module and line that made it.
+    (an item larger than that passes alone). name, persist: as those of Lock; what is in a persistent queue outlives the
+    programs, but not the machine's next start. label: what reports call it; by default the name, or the module and line
+    that made it.
 
     >>> import treadle
     >>> queue = treadle.Queue()
@@ -26,22 +28,29 @@ cdef class Queue:
     cdef _Store store
     cdef object __weakref__
 
-    def __init__(self, maxsize=0, *, shared=True, maxbytes=0, label=None):
-        self._make(maxsize, shared, maxbytes, label)
+    def __init__(self, maxsize=0, *, shared=True, name=None, persist=False, maxbytes=0, label=None):
+        self._make(maxsize, shared, maxbytes, label, name, persist)
 
-    cdef int _make(self, maxsize, bint shared, maxbytes, label) except -1:
-        cdef bytes text = _label(label)
+    cdef int _make(self, maxsize, bint shared, maxbytes, label, name=None, bint persist=False) except -1:
+        cdef _Naming named = _named(name, persist, shared)
+        cdef bytes text = _label_of(label, name)
         maxsize = max(_whole(maxsize), 0)
         maxbytes = _whole(maxbytes)
         if maxbytes < 0:
             raise ValueError(f"maxbytes must be 0 (no limit) or more, not {maxbytes}")
         if maxbytes != 0 and not shared:
             raise ValueError("a private queue holds references, which have no size: it has no maxbytes")
-        self.store = self._new_store(maxsize, shared, maxbytes, text)
+        self.store = self._new_store(maxsize, shared, maxbytes, text, named)
         return 0
 
-    cdef _Store _new_store(self, uint64_t maxsize, bint shared, uint64_t maxbytes, bytes label):
-        return _ring_store(maxsize, maxbytes, label) if shared else _local_store(maxsize, False, label)
+    cdef _Store _new_store(self, uint64_t maxsize, bint shared, uint64_t maxbytes, bytes label, _Naming named):
+        if not shared:
+            return _local_store(maxsize, False, label)
+        return _ring_store(maxsize, maxbytes, label, named, self._described(maxsize, maxbytes))
+
+    cdef str _described(self, uint64_t maxsize, uint64_t maxbytes):
+        """What whoever opens a queue by name must ask for as well."""
+        return f"{self._kind()}({maxsize}, maxbytes={maxbytes})"
 
     cdef _Store _attached_store(self, bytes ticket):
         return _attached_ring_store(ticket)
@@ -383,6 +392,17 @@ cdef class Queue:
         self._made()
         return self.store.handle.mapping != NULL
 
+    @property
+    def name(self):
+        """By what name other programs find it, or None.
+
+        >>> import treadle
+        >>> treadle.Queue(name="books to print").name
+        'books to print'
+        """
+        self._made()
+        return _name_of(self.store.handle)
+
     def statistics(self):
         """Returns a ``QueueStatistics``.
 
@@ -447,7 +467,7 @@ cdef int64_t _queue_timeout(block, timeout) except? -2:
 
 
 cdef class LifoQueue(Queue):
-    """LifoQueue(maxsize=0, *, shared=True, maxbytes=0, label=None)\n--\n
+    """LifoQueue(maxsize=0, *, shared=True, name=None, persist=False, maxbytes=0, label=None)\n--\n
     A stack: a ``Queue`` that gives out first what was put last. What comes back from a lease is as old as it was.
 
     >>> import treadle
@@ -457,11 +477,13 @@ cdef class LifoQueue(Queue):
     'c'
     """
 
-    def __init__(self, maxsize=0, *, shared=True, maxbytes=0, label=None):
-        self._make(maxsize, shared, maxbytes, label)
+    def __init__(self, maxsize=0, *, shared=True, name=None, persist=False, maxbytes=0, label=None):
+        self._make(maxsize, shared, maxbytes, label, name, persist)
 
-    cdef _Store _new_store(self, uint64_t maxsize, bint shared, uint64_t maxbytes, bytes label):
-        return _ordered_store(False, maxsize, maxbytes, label) if shared else _local_store(maxsize, True, label)
+    cdef _Store _new_store(self, uint64_t maxsize, bint shared, uint64_t maxbytes, bytes label, _Naming named):
+        if not shared:
+            return _local_store(maxsize, True, label)
+        return _ordered_store(False, maxsize, maxbytes, label, named, self._described(maxsize, maxbytes))
 
     cdef _Store _attached_store(self, bytes ticket):
         return _attached_ordered_store(False, ticket)
@@ -492,7 +514,7 @@ cdef class LifoQueue(Queue):
 
 
 cdef class PriorityQueue(Queue):
-    """PriorityQueue(maxsize=0, *, shared=True, maxbytes=0, label=None)\n--\n
+    """PriorityQueue(maxsize=0, *, shared=True, name=None, persist=False, maxbytes=0, label=None)\n--\n
     A ``Queue`` that gives out the least item first.
 
     A shared one orders None, numbers, bytes, str and tuples of them as Python does (and where Python cannot, in the order of
@@ -514,11 +536,13 @@ cdef class PriorityQueue(Queue):
     1
     """
 
-    def __init__(self, maxsize=0, *, shared=True, maxbytes=0, label=None):
-        self._make(maxsize, shared, maxbytes, label)
+    def __init__(self, maxsize=0, *, shared=True, name=None, persist=False, maxbytes=0, label=None):
+        self._make(maxsize, shared, maxbytes, label, name, persist)
 
-    cdef _Store _new_store(self, uint64_t maxsize, bint shared, uint64_t maxbytes, bytes label):
-        return _ordered_store(True, maxsize, maxbytes, label) if shared else _heap_store(maxsize, label)
+    cdef _Store _new_store(self, uint64_t maxsize, bint shared, uint64_t maxbytes, bytes label, _Naming named):
+        if not shared:
+            return _heap_store(maxsize, label)
+        return _ordered_store(True, maxsize, maxbytes, label, named, self._described(maxsize, maxbytes))
 
     cdef _Store _attached_store(self, bytes ticket):
         return _attached_ordered_store(True, ticket)
@@ -549,7 +573,7 @@ cdef class PriorityQueue(Queue):
 
 
 cdef class SimpleQueue(Queue):
-    """SimpleQueue(*, shared=True, label=None)\n--\n
+    """SimpleQueue(*, shared=True, name=None, persist=False, label=None)\n--\n
     A ``Queue`` without a bound.
 
     A private one may be put into from anywhere, as ``queue.SimpleQueue``: also from a finalizer, or a handler of signals,
@@ -562,8 +586,8 @@ cdef class SimpleQueue(Queue):
     [1, 2]
     """
 
-    def __init__(self, *, shared=True, label=None):
-        self._make(0, shared, 0, label)
+    def __init__(self, *, shared=True, name=None, persist=False, label=None):
+        self._make(0, shared, 0, label, name, persist)
 
     cdef str _kind(self):
         return "SimpleQueue"

@@ -120,11 +120,14 @@ cdef class _RingStore(_ByValueStore):
         return _text(queue_label(self.handle))
 
 
-cdef _Store _ring_store(uint64_t maxsize, uint64_t maxbytes, bytes label):
+cdef _Store _ring_store(uint64_t maxsize, uint64_t maxbytes, bytes label, _Naming named, str described):
     cdef _RingStore store = _RingStore.__new__(_RingStore)
-    cdef Mapping* mapping = _home()
-    if not make_queue(mapping, _token_in(mapping), maxsize, maxbytes, label, store.handle):
-        raise _arena_full("a queue")
+    cdef Mapping* mapping = _arena_of(named)
+    if named is None or not named.found(described, store.handle):
+        if not make_queue(mapping, _token_in(mapping), maxsize, maxbytes, label, store.handle):
+            raise _arena_full("a queue", mapping)
+        if named is not None:
+            named.publish(store.handle)
     return store
 
 

@@ -175,7 +175,7 @@ def set_arena_limit(size):
 
 
 def sweep():
-    """Frees what processes that died had in this process's arena; returns how many there were.
+    """Frees what processes that died had in this process's arenas; returns how many there were.
 
     treadle does this by itself, at most once a second, where objects are made, and before it reports that
     memory is short.
@@ -185,8 +185,14 @@ def sweep():
     >>> treadle.sweep()  # nobody has died since
     0
     """
+    cdef Mapping* mapping = Mapping.first()
+    cdef uint32_t removed = 0
     _forget_arrived()
-    return 0 if Mapping.home() == NULL else _sweep(Mapping.home())
+    while mapping != NULL:
+        if mapping.member():
+            removed += _sweep(mapping)
+        mapping = mapping.next()
+    return removed
 
 
 # The interpreter is free meanwhile: the arena's section may be held by a process that the system does not let run.
@@ -368,8 +374,12 @@ cdef _attach(bytes text, str what, int kind, Handle* handle):
         raise HandleError(f"this is no {what}'s handle, but that of something else")
     with nogil:
         mapping = reach_arena(ticket, failure)
+    if mapping == NULL and ticket.creator_pid == 0:
+        mapping = _reach_names(ticket)
     if mapping == NULL:
         raise HandleError(_reason(failure, ticket, what))
+    if mapping.named():
+        leave_at_exit()
     failure = attach_object(mapping, _token_in(mapping), ticket, <Kind>kind, handle[0])
     if failure == ATTACH_FULL and _sweep(mapping) != 0:
         failure = attach_object(mapping, _token_in(mapping), ticket, <Kind>kind, handle[0])
@@ -382,6 +392,13 @@ cdef _attach(bytes text, str what, int kind, Handle* handle):
         )
 
 
+cdef Mapping* _reach_names(const Ticket& ticket) except? NULL:
+    """The arena of names, if it is the one that the ticket is of; NULL: it is not there any more."""
+    cdef NamedFailure failure
+    _open_names(False, &failure)
+    return find_arena(ticket)
+
+
 cdef str _reason(AttachFailure failure, const Ticket& ticket, str what):
     if failure == OTHER_VERSION:
         return f"this {what} is of a treadle with another memory layout; run one version in all processes"
@@ -389,6 +406,8 @@ cdef str _reason(AttachFailure failure, const Ticket& ticket, str what):
         return f"this {what} belongs to processes of another pid or time namespace (container), which cannot be joined"
     if failure == ATTACH_FULL:
         return f"the arena of this {what} has no memory left for another process"
+    if ticket.creator_pid == 0:
+        return f"the arena of names that this {what} lay in is gone: all who used it have ended"
     return (
         f"the arena of this {what} cannot be reached: pid {ticket.sender_pid}, which sent the handle, and "
         f"pid {ticket.creator_pid}, which made the arena, have ended or are not this user's"
@@ -400,7 +419,12 @@ cdef str _reason(AttachFailure failure, const Ticket& ticket, str what):
 cdef int _interrupted() except -1:
     return -1  # hands on the exception that a signal's handler has set
 
-cdef _arena_full(str what):
+cdef _arena_full(str what, Mapping* mapping=NULL):
+    if mapping != NULL and mapping.named():
+        return ArenaFullError(
+            f"no room for {what}: the arena of names has reached its limit, or the file system of {names_path()} is full; "
+            "treadle ls shows what lies in it"
+        )
     return ArenaFullError(
         f"no room for {what}: the arena has reached its limit of {arena_statistics().limit} bytes; "
         "free something, or raise it with treadle.set_arena_limit()"

@@ -17,8 +17,9 @@ cdef class _SemaphoreState:
     def __dealloc__(self):
         drop_object(self.handle)
 
-    cdef _place(self, value, bint bounded, bint reclaim, bint shared, label):
-        cdef bytes text = _label(label)
+    cdef _place(self, value, bint bounded, bint reclaim, bint shared, label, name, bint persist):
+        cdef _Naming named = _named(name, persist, shared)
+        cdef bytes text = _label_of(label, name)
         cdef Mapping* mapping
         cdef uint32_t count
         value = _whole(value)
@@ -35,12 +36,16 @@ cdef class _SemaphoreState:
             self.body = &self.own
             semaphore_initialise(self.own, count, bound, text)
             return
-        mapping = _home()
-        if reclaim:
-            if not make_permits(mapping, _token_in(mapping), count, bound, text, made):
-                raise _arena_full("a semaphore")
-        elif not make_semaphore(mapping, _token_in(mapping), count, bound, text, made):
-            raise _arena_full("a semaphore")
+        mapping = _arena_of(named)
+        of = "BoundedSemaphore" if bounded else "Semaphore"
+        if named is None or not named.found(f"{of}({count}, reclaim={bool(reclaim)})", made):
+            if reclaim:
+                if not make_permits(mapping, _token_in(mapping), count, bound, text, made):
+                    raise _arena_full("a semaphore", mapping)
+            elif not make_semaphore(mapping, _token_in(mapping), count, bound, text, made):
+                raise _arena_full("a semaphore", mapping)
+            if named is not None:
+                named.publish(made)
         drop_object(self.handle)
         self.handle = made
         self.permits = NULL
@@ -73,7 +78,7 @@ cdef class _SemaphoreState:
             return False
         if result == INTERRUPTED:
             _interrupted()
-        raise _arena_full("a semaphore's list of holders")
+        raise _arena_full("a semaphore's list of holders", self.handle.mapping)
 
     cdef object _attempt_native(self, Waiter waiter):
         cdef Token dead = 0
@@ -95,7 +100,7 @@ cdef class _SemaphoreState:
         if result == BLOCKED or result == EMPTY:
             return _PENDING
         if result != DONE:
-            raise _arena_full("a semaphore's list of holders")
+            raise _arena_full("a semaphore's list of holders", self.handle.mapping)
         self._acquired(dead)
         return True
 
@@ -180,11 +185,12 @@ cdef int64_t _semaphore_timeout(blocking, timeout) except? -2:
 
 
 cdef class Semaphore(_SemaphoreState):
-    """Semaphore(value=1, *, shared=True, reclaim=False, label=None)\n--\n
+    """Semaphore(value=1, *, shared=True, name=None, persist=False, reclaim=False, label=None)\n--\n
     A counter of permits: acquire takes one and waits while there is none, release adds some.
 
     reclaim: whether the permits that a process holds come back when it dies, with an OwnerDiedWarning to whoever gets
-    one of them; off by default, since permits may be signals and not belongings. Raises ValueError for a negative value.
+    one of them; off by default, since permits may be signals and not belongings. name, persist: as those of Lock; who
+    opens a name gives the value and reclaim that it was made with. Raises ValueError for a negative value.
 
     >>> import treadle
     >>> tickets = treadle.Semaphore(2)
@@ -193,8 +199,8 @@ cdef class Semaphore(_SemaphoreState):
     1
     """
 
-    def __init__(self, value=1, *, shared=True, reclaim=False, label=None):
-        self._place(value, False, reclaim, shared, label)
+    def __init__(self, value=1, *, shared=True, name=None, persist=False, reclaim=False, label=None):
+        self._place(value, False, reclaim, shared, label, name, persist)
 
     def acquire(self, blocking=True, timeout=None):
         """Takes a permit; returns whether it was had. timeout: in seconds, None waits for ever.
@@ -287,6 +293,16 @@ cdef class Semaphore(_SemaphoreState):
     def _attempt(self, Waiter waiter):
         return self._attempt_native(waiter)
 
+    @property
+    def name(self):
+        """By what name other programs find it, or None.
+
+        >>> import treadle
+        >>> treadle.Semaphore(name="tickets of the hall").name
+        'tickets of the hall'
+        """
+        return _name_of(self.handle)
+
     def statistics(self):
         """Returns a ``SemaphoreStatistics``.
 
@@ -304,11 +320,11 @@ cdef class Semaphore(_SemaphoreState):
 
 
 cdef class BoundedSemaphore(_SemaphoreState):
-    """BoundedSemaphore(value=1, *, shared=True, reclaim=True, label=None)\n--\n
+    """BoundedSemaphore(value=1, *, shared=True, name=None, persist=False, reclaim=True, label=None)\n--\n
     A semaphore that refuses more releases than acquires.
 
     reclaim: whether the permits that a process holds come back when it dies, with an OwnerDiedWarning to whoever gets
-    one of them. Raises ValueError for a negative value.
+    one of them. name, persist: as those of Semaphore. Raises ValueError for a negative value.
 
     >>> import treadle
     >>> connections = treadle.BoundedSemaphore(8)
@@ -317,8 +333,8 @@ cdef class BoundedSemaphore(_SemaphoreState):
     7
     """
 
-    def __init__(self, value=1, *, shared=True, reclaim=True, label=None):
-        self._place(value, True, reclaim, shared, label)
+    def __init__(self, value=1, *, shared=True, name=None, persist=False, reclaim=True, label=None):
+        self._place(value, True, reclaim, shared, label, name, persist)
 
     def acquire(self, blocking=True, timeout=None):
         """Takes a permit; returns whether it was had. timeout: in seconds, None waits for ever.
@@ -410,6 +426,16 @@ cdef class BoundedSemaphore(_SemaphoreState):
 
     def _attempt(self, Waiter waiter):
         return self._attempt_native(waiter)
+
+    @property
+    def name(self):
+        """By what name other programs find it, or None.
+
+        >>> import treadle
+        >>> treadle.BoundedSemaphore(name="connections of the server").name
+        'connections of the server'
+        """
+        return _name_of(self.handle)
 
     def statistics(self):
         """Returns a ``SemaphoreStatistics``.

@@ -100,7 +100,7 @@ cdef class _Claim:
         raise NotImplementedError
 
 
-cdef int _refuse(int result, str what) except -1:
+cdef int _refuse(int result, str what, Mapping* mapping=NULL) except -1:
     """Raises what a put that did not happen raises."""
     if result == TIMEOUT:
         raise Full
@@ -108,10 +108,10 @@ cdef int _refuse(int result, str what) except -1:
         raise ShutDown
     if result == INTERRUPTED:
         _interrupted()
-    raise _arena_full(what)
+    raise _arena_full(what, mapping)
 
 
-cdef int _withhold(int result, str what) except -1:
+cdef int _withhold(int result, str what, Mapping* mapping=NULL) except -1:
     """Raises what a get that got nothing raises."""
     if result == TIMEOUT:
         raise Empty
@@ -119,4 +119,4 @@ cdef int _withhold(int result, str what) except -1:
         raise ShutDown
     if result == INTERRUPTED:
         _interrupted()
-    raise _arena_full(what)
+    raise _arena_full(what, mapping)
