@@ -22,6 +22,9 @@ __all__ = ["CommandError", "main"]
 _COMMANDS = {
     "demo": "hash and compress real files with processes of which one is killed",
     "bench": "measure treadle beside the libraries that it replaces",
+    "ls": "list the objects that programs of this user find by name",
+    "gc": "sweep up after the dead, and remove what nobody uses; with names, these",
+    "doctor": "say what this machine and this Python offer, what is off, and why",
 }
 
 _EXIT_ERROR = 2

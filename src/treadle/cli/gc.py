@@ -1,0 +1,55 @@
+"""``treadle gc``: sweeps up after the dead among the named objects; removes what nobody uses."""
+
+from __future__ import annotations
+
+import argparse
+
+from treadle import TreadleError, unlink
+from treadle._core import list_names, names_path, sweep_names
+from treadle.cli import CommandError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options to its parser."""
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="let go of this persistent object: it goes now, or with its last user",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it and say what was done; 0."""
+    try:
+        for name in args.names:
+            unlink(name)
+            print(f"{name}: {'in use; it goes with its last user' if _is_there(name) else 'gone'}")
+        there, removed, swept, others, persists = sweep_names()
+    except (TreadleError, ValueError) as error:
+        raise CommandError(str(error)) from None
+    path = names_path()
+    if removed:
+        print(f"{path}: nobody used it; removed")
+    elif not there:
+        print(f"{path}: not there; nothing has a name")
+    else:
+        dead = f"swept {swept} dead {'process' if swept == 1 else 'processes'}"
+        if others:
+            use = f"{others} {'process uses' if others == 1 else 'processes use'} it"
+        elif persists:
+            use = f"kept for what persists in it: {', '.join(_persistent())}"
+        else:
+            use = "nobody uses it any more; removed"  # as this process, the last in it, ends
+        print(f"{path}: {dead}; {use}")
+    return 0
+
+
+def _is_there(name: str) -> bool:
+    return any(found == name for found, *_ in list_names())
+
+
+def _persistent() -> list[str]:
+    return sorted(
+        name for name, _, persistent, *_ in list_names() if persistent and "/" not in name
+    )

@@ -1,0 +1,113 @@
+"""``treadle ls``: the objects that programs of this user find by name."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict, dataclass
+
+from treadle import HandleError, TreadleError
+from treadle._core import list_names, names_path, object_of
+from treadle._records import (
+    EventStatistics,
+    LockStatistics,
+    QueueStatistics,
+    SemaphoreStatistics,
+)
+from treadle.cli import CommandError
+from treadle.cli.table import print_table
+
+
+@dataclass(frozen=True)
+class Named:
+    """One named object; ``users`` counts processes, ``pids`` has the first 64 of them."""
+
+    name: str
+    type: str
+    state: str
+    users: int
+    pids: list[int]
+    persistent: bool
+    bytes: int
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options to its parser."""
+    parser.add_argument("--json", action="store_true", help="print one JSON array of objects")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print what there is; 0."""
+    objects = named_objects()
+    if args.json:
+        print(json.dumps([asdict(each) for each in objects], indent=1, ensure_ascii=False))
+    elif not objects:
+        print(f"nothing has a name ({names_path()})")
+    else:
+        head = ("name", "type", "state", "users", "persistent", "size")
+        rows = [
+            (
+                each.name,
+                each.type,
+                each.state,
+                str(each.users),
+                "yes" if each.persistent else "no",
+                _size(each.bytes),
+            )
+            for each in objects
+        ]
+        print_table(head, rows)
+    return 0
+
+
+def named_objects() -> list[Named]:
+    """What there is, by name. Parts of an object of several count with it."""
+    try:
+        found = list_names()
+    except (TreadleError, ValueError) as error:
+        raise CommandError(str(error)) from None
+    of_parts: dict[str, int] = {}
+    for name, *_, size, _ticket in found:
+        whole, _, part = name.partition("/")
+        if part:
+            of_parts[whole] = of_parts.get(whole, 0) + size
+    objects = []
+    for name, description, persistent, users, pids, size, ticket in found:
+        if "/" not in name:
+            state = _state(ticket)
+            size += of_parts.get(name, 0)
+            objects.append(Named(name, description, state, users, pids, persistent, size))
+    return sorted(objects, key=lambda each: each.name)
+
+
+def _state(ticket: bytes) -> str:
+    try:
+        thing = object_of(ticket)
+    except HandleError:
+        return "gone by now"
+    of = getattr(thing, "statistics", None)
+    match None if of is None else of():
+        case LockStatistics(inconsistent=True):
+            return "inconsistent: its owner died"
+        case LockStatistics(owner=owner, locked=locked):
+            by = "" if owner is None else f" by pid {owner.pid}"
+            return f"held{by}" if locked else "free"
+        case SemaphoreStatistics(value=value):
+            return f"{value} free"
+        case EventStatistics(is_set=is_set):
+            return "set" if is_set else "unset"
+        case QueueStatistics(qsize=items, leased=leased, is_shutdown=is_shutdown):
+            out = f", {leased} on lease" if leased else ""
+            return f"{items} items{out}{', shut down' if is_shutdown else ''}"
+    if getattr(thing, "broken", False):
+        return "broken"
+    waiting = getattr(thing, "waiting", None)
+    return "" if waiting is None else f"{waiting} waiting"
+
+
+def _size(size: int) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if size < 10_000:
+            return f"{size} {unit}"
+        size //= 1024
+    return f"{size} GiB"
