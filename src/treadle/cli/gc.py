@@ -45,6 +45,18 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def names_in_use() -> tuple[int, int, int] | None:
+    """How many names there are, how many of them persist, and how many other processes are there.
+
+    None: there is no file.
+    """
+    there, _, _, others, _ = sweep_names()
+    if not there:
+        return None
+    found = [each for each in list_names() if "/" not in each[0]]
+    return len(found), sum(persistent for _, _, persistent, *_ in found), others
+
+
 def _is_there(name: str) -> bool:
     return any(found == name for found, *_ in list_names())
 
