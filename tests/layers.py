@@ -56,7 +56,9 @@ PYTHON: dict[str, set[str]] = {
     "_records": set(),
     "_core": {"_errors", "_records", "aio"},  # the latter when it is asked for
     "_sync": {"_core", "_errors", "_records", "aio"},
-    "__init__": {"_core", "_errors", "_records", "_sync"},
+    "_workers": set(),
+    "_timers": {"_core", "_records", "_workers"},
+    "__init__": {"_core", "_errors", "_records", "_sync", "_timers"},
     "aio": {"_core", "_errors", "_sync"},  # _sync: types only
     "queue": {"_core", "_errors"},
     "threading": {"_core", PUBLIC},

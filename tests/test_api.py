@@ -176,6 +176,20 @@ _CONTRACT: dict[str, dict[str, str]] = {
         "__enter__": "",
         "__exit__": _EXIT,
     },
+    "Timer": {
+        "": "interval, function, args=None, kwargs=None",
+        "start": "",
+        "cancel": "",
+        "join": "timeout=None",
+        "run": "",
+        "is_alive": "",
+        "fired": _ATTRIBUTE,
+        "name": _ATTRIBUTE,
+        "daemon": _ATTRIBUTE,
+        "ident": _ATTRIBUTE,
+        "native_id": _ATTRIBUTE,
+        "statistics": "",
+    },
     "arena_statistics": {"": ""},
     "set_arena_limit": {"": "size"},
     "sweep": {"": ""},
@@ -261,15 +275,19 @@ def test_the_parameters_are_those_of_the_contract(name: str, member: str, parame
 
 _SAMPLES: dict[str, Any] = {
     "action": None,
+    "args": [],
     "block": True,
     "blocking": True,
     "copy": False,
     "count": 2,
     "error": None,
+    "function": int,
     "immediate": True,
+    "interval": 0.01,
     "item": 1,
     "items": [1, 2],
     "kind": None,
+    "kwargs": {},
     "label": "sample",
     "lock": None,
     "max_items": 2,
@@ -290,6 +308,13 @@ _SAMPLES: dict[str, Any] = {
 }
 
 
+_MADE_WITH_ARGUMENTS: dict[str, Callable[[], Any]] = {
+    "Barrier": functools.partial(treadle.Barrier, 1),
+    "Latch": functools.partial(treadle.Latch, 1),
+    "Timer": functools.partial(treadle.Timer, 0, int),
+}
+
+
 @contextlib.contextmanager
 def _ready_for(name: str, member: str) -> Any:
     """What the member can be called on without an error and without a wait."""
@@ -306,9 +331,11 @@ def _ready_for(name: str, member: str) -> Any:
         jobs.put(1)
         subject = jobs.lease()
     else:
-        subject = getattr(treadle, name)(*([1] if name in _COUNTED else []))
-    if name == "Queue" and member in {"get", "get_nowait", "get_many", "lease", "task_done"}:
+        subject = _MADE_WITH_ARGUMENTS.get(name, getattr(treadle, name))()
+    if name.endswith("Queue") and member in {"get", "get_nowait", "get_many", "lease", "task_done"}:
         subject.put(1)
+    if (name, member) == ("Timer", "join"):
+        subject.start()
     if name == "Condition" or (name != "Lease" and member in {"release", "__exit__"}):
         subject.acquire()
     if name == "Latch":
@@ -356,15 +383,16 @@ _REPLACED: list[tuple[type, type]] = [
     (threading.Event, treadle.Event),
     (threading.Condition, treadle.Condition),
     (threading.Barrier, treadle.Barrier),
+    (threading.Timer, treadle.Timer),
     (queue.Queue, treadle.Queue),
 ]
-_OLD_SPELLINGS = {"notifyAll", "isSet"}
+_OLD_SPELLINGS = {"notifyAll", "isSet", "getName", "setName", "isDaemon", "setDaemon"}
 
 
 @pytest.mark.parametrize(("theirs", "ours"), _REPLACED, ids=lambda kind: kind.__name__)
 def test_whatever_is_called_as_in_the_standard_library_works(theirs: type, ours: type) -> None:
     _assert_takes(_parameters(ours), _parameters(theirs))
-    instance = ours(1) if ours is treadle.Barrier else ours()
+    instance = _MADE_WITH_ARGUMENTS.get(ours.__name__, ours)()
     methods = inspect.getmembers(theirs, inspect.isfunction)
     names = {name for name, _ in methods if not name.startswith("_")} - _OLD_SPELLINGS
     assert names
@@ -415,6 +443,7 @@ _STATISTICS = {
     "ConditionStatistics": [treadle.Condition],
     "BarrierStatistics": [lambda: treadle.Barrier(1)],
     "QueueStatistics": [treadle.Queue],
+    "TimerStatistics": [lambda: treadle.Timer(60, print)],
     "ArenaStatistics": [],
 }
 

@@ -59,6 +59,8 @@ def test_it_changes_nothing_but_the_modules(capsys: pytest.CaptureFixture[str]) 
         "treadle._core",
         "treadle._errors",
         "treadle._sync",
+        "treadle._timers",
+        "treadle._workers",
     ]
     with capsys.disabled():
         print(f"\nimport treadle: {seconds * 1e3:.1f} ms on top of threading and queue")

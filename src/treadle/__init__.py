@@ -54,6 +54,7 @@ from treadle._sync import (
     RWLock,
     Semaphore,
 )
+from treadle._timers import Timer
 
 TYPE_CHECKING = False  # type checkers know the name
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
         QueueStatistics,
         RWLockStatistics,
         SemaphoreStatistics,
+        TimerStatistics,
     )
 
 __all__ = [
@@ -104,6 +106,8 @@ __all__ = [
     "SemaphoreStatistics",
     "ShutDown",
     "SimpleQueue",
+    "Timer",
+    "TimerStatistics",
     "TreadleError",
     "arena_statistics",
     "set_arena_limit",

@@ -18,6 +18,7 @@ __all__ = [
     "QueueStatistics",
     "RWLockStatistics",
     "SemaphoreStatistics",
+    "TimerStatistics",
 ]
 
 
@@ -212,3 +213,26 @@ class ArenaStatistics:
     used: int
     blocks: int
     rebuilds: int
+
+
+@dataclass(frozen=True, slots=True)
+class TimerStatistics:
+    """A ``Timer``, and what shares its process's scheduler.
+
+    ``state`` is "new", "pending", "running", "ended" or "cancelled". ``remaining``: seconds until
+    it is due, of a pending one. ``all_pending``, ``all_running`` and ``workers`` count what its
+    process has: timers, and threads that run their functions.
+
+    >>> import treadle
+    >>> treadle.Timer(60, print).statistics()
+    TimerStatistics(name='Timer-...', state='new', interval=60, remaining=None, daemon=False, ...
+    """
+
+    name: str
+    state: str
+    interval: float
+    remaining: float | None
+    daemon: bool
+    all_pending: int
+    all_running: int
+    workers: int

@@ -10,10 +10,21 @@ from treadle.benchmarks.cases import (
     operations,
     startup,
     throughput,
+    timers,
 )
 
 
 def all_cases() -> list[Case]:
     """Every case of the bench, in the order of the table."""
-    modules = (operations, contention, throughput, arrays, latency, footprint, idle, startup)
+    modules = (
+        operations,
+        contention,
+        throughput,
+        arrays,
+        latency,
+        timers,
+        footprint,
+        idle,
+        startup,
+    )
     return [case for module in modules for case in module.cases()]
