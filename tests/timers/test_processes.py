@@ -76,9 +76,17 @@ _ENDINGS = {
 }
 
 
+_STARTING_LATE = {
+    "so is one that it starts",
+    "one that a thread starts after the main thread's end is awaited",
+}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", _ENDINGS)
 def test_at_the_end_of_the_interpreter(name: str) -> None:
+    if name in _STARTING_LATE and (3, 12) <= sys.version_info < (3, 12, 2):
+        pytest.skip("no thread can be started any more then (python/cpython#113964)")
     program, expected = _ENDINGS[name]
     assert _output(program) == expected
 
