@@ -56,9 +56,11 @@ PYTHON: dict[str, set[str]] = {
     "_records": set(),
     "_core": {"_errors", "_records", "aio"},  # the latter when it is asked for
     "_sync": {"_core", "_errors", "_records", "aio"},
+    "_framing": {"_errors"},
+    "_fifo": {"_core", "_errors", "_framing"},
     "_workers": set(),
     "_timers": {"_core", "_records", "_workers"},
-    "__init__": {"_core", "_errors", "_records", "_sync", "_timers"},
+    "__init__": {"_core", "_errors", "_fifo", "_records", "_sync", "_timers"},
     "aio": {"_core", "_errors", "_sync"},  # _sync: types only
     "queue": {"_core", "_errors"},
     "threading": {"_core", PUBLIC},

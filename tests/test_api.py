@@ -13,6 +13,7 @@ import inspect
 import pickle
 import queue
 import re
+import tempfile
 import threading
 import types
 from collections.abc import Callable
@@ -176,6 +177,25 @@ _CONTRACT: dict[str, dict[str, str]] = {
         "__enter__": "",
         "__exit__": _EXIT,
     },
+    "Fifo": {
+        "": "path, mode='r', *, permissions=0o600, raw=False, persistent=False, timeout=None",
+        "send": "value, timeout=None",
+        "recv": "timeout=None",
+        "send_bytes": "data, offset=0, size=None, timeout=None",
+        "recv_bytes": "timeout=None",
+        "poll": "timeout=0.0",
+        "read": "size=-1, timeout=None",
+        "write": "data, timeout=None",
+        "makefile": "encoding=None, errors=None, newline=None, *, binary=False",
+        "path": _ATTRIBUTE,
+        "mode": _ATTRIBUTE,
+        "raw": _ATTRIBUTE,
+        "closed": _ATTRIBUTE,
+        "fileno": "",
+        "close": "",
+        "__enter__": "",
+        "__exit__": _EXIT,
+    },
     "Timer": {
         "": "interval, function, args=None, kwargs=None",
         "start": "",
@@ -278,9 +298,13 @@ _SAMPLES: dict[str, Any] = {
     "args": [],
     "block": True,
     "blocking": True,
+    "binary": True,
     "copy": False,
     "count": 2,
+    "data": b"data",
+    "encoding": "utf-8",
     "error": None,
+    "errors": "strict",
     "function": int,
     "immediate": True,
     "interval": 0.01,
@@ -293,12 +317,19 @@ _SAMPLES: dict[str, Any] = {
     "max_items": 2,
     "maxbytes": 1 << 16,
     "maxsize": 8,
+    "mode": "r",
     "n": 1,
     "name": "sample",
     "on_owner_death": "recover",
     "parties": 1,
     "persist": False,
+    "newline": "",
+    "offset": 1,
+    "path": f"{tempfile.mkdtemp()}/fifo",
+    "permissions": 0o640,
+    "persistent": True,
     "predicate": lambda: True,
+    "raw": True,
     "reclaim": True,
     "shared": False,
     "size": 1 << 30,
@@ -306,6 +337,30 @@ _SAMPLES: dict[str, Any] = {
     "trace": None,
     "value": 2,
 }
+_SAMPLES_OF: dict[tuple[str, str], dict[str, Any]] = {
+    ("Fifo", "send_bytes"): {"size": 3},
+}
+
+
+def _sample(name: str, member: str, parameter: Parameter) -> Any:
+    samples = _SAMPLES | _SAMPLES_OF.get((name, member), {})
+    return samples[parameter.name]
+
+
+@contextlib.contextmanager
+def _fifo_ready_for(member: str) -> Any:
+    raw = member in {"read", "write", "makefile"}
+    path = f"{tempfile.mkdtemp()}/fifo"
+    with treadle.Fifo(path, raw=raw) as reader, treadle.Fifo(path, "w", raw=raw) as writer:
+        if member in {"send", "send_bytes", "write"}:
+            yield writer
+            return
+        if raw:
+            writer.write(b"data")
+        else:
+            writer.send(1)
+        writer.close()
+        yield reader
 
 
 _MADE_WITH_ARGUMENTS: dict[str, Callable[[], Any]] = {
@@ -326,6 +381,10 @@ def _ready_for(name: str, member: str) -> Any:
         del kept
         return
     subject: Any
+    if name == "Fifo":
+        with _fifo_ready_for(member) as fifo:
+            yield getattr(fifo, member)
+        return
     if name == "Lease":
         jobs: treadle.Queue[int] = treadle.Queue()
         jobs.put(1)
@@ -347,7 +406,7 @@ def _ready_for(name: str, member: str) -> Any:
 
 @_each_call
 def test_a_call_takes_every_parameter_by_name(name: str, member: str, parameters: str) -> None:
-    named = {p.name: _SAMPLES[p.name] for p in _of_the_contract(parameters)}
+    named = {p.name: _sample(name, member, p) for p in _of_the_contract(parameters)}
     if "shared" in named:  # as what has a name is, and has a number of bytes
         named["shared"] = True
     with _ready_for(name, member) as call:
@@ -357,7 +416,7 @@ def test_a_call_takes_every_parameter_by_name(name: str, member: str, parameters
 @_each_call
 def test_a_call_takes_parameters_by_place(name: str, member: str, parameters: str) -> None:
     promised = _of_the_contract(parameters)
-    placed = [_SAMPLES[p.name] for p in promised if p.kind is not Parameter.KEYWORD_ONLY]
+    placed = [_sample(name, member, p) for p in promised if p.kind is not Parameter.KEYWORD_ONLY]
     with _ready_for(name, member) as call:
         call(*placed)
 
@@ -365,7 +424,7 @@ def test_a_call_takes_parameters_by_place(name: str, member: str, parameters: st
 @_each_call
 def test_a_call_refuses_one_argument_more(name: str, member: str, parameters: str) -> None:
     promised = _of_the_contract(parameters)
-    placed = [_SAMPLES[p.name] for p in promised if p.kind is not Parameter.KEYWORD_ONLY]
+    placed = [_sample(name, member, p) for p in promised if p.kind is not Parameter.KEYWORD_ONLY]
     with _ready_for(name, member) as call:
         with pytest.raises(TypeError):
             call(*placed, None)

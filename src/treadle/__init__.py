@@ -58,6 +58,7 @@ from treadle._timers import Timer
 
 TYPE_CHECKING = False  # type checkers know the name
 if TYPE_CHECKING:
+    from treadle._fifo import Fifo
     from treadle._records import (
         ArenaStatistics,
         BarrierStatistics,
@@ -84,6 +85,7 @@ __all__ = [
     "Empty",
     "Event",
     "EventStatistics",
+    "Fifo",
     "Full",
     "HandleError",
     "Holder",
@@ -127,6 +129,8 @@ if not TYPE_CHECKING:  # which would take any name for a public one
             found = version("treadle")
         elif name == "Holder" or (name in __all__ and name.endswith("Statistics")):
             found = getattr(import_lazily("treadle._records"), name)
+        elif name == "Fifo":
+            found = import_lazily("treadle._fifo").Fifo
         else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         globals()[name] = found
