@@ -20,6 +20,7 @@ NATIVE = {
     "arena": {"word", "platform"},
     "ring": {"arena", "word", "platform"},
     "ordered": {"ring", "arena", "word", "platform"},
+    "channel": {"ring", "arena", "word", "platform"},
 }
 """A folder of native/include/treadle, and the others that its headers may include."""
 

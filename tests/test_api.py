@@ -177,6 +177,24 @@ _CONTRACT: dict[str, dict[str, str]] = {
         "__enter__": "",
         "__exit__": _EXIT,
     },
+    "Pipe": {"": "duplex=True, *, label=None"},
+    "Connection": {
+        "send": "obj",
+        "send_bytes": "buf, offset=0, size=None",
+        "recv": "",
+        "recv_bytes": "maxlength=None",
+        "recv_bytes_into": "buf, offset=0",
+        "poll": "timeout=0.0",
+        "fileno": "",
+        "close": "",
+        "closed": _ATTRIBUTE,
+        "readable": _ATTRIBUTE,
+        "writable": _ATTRIBUTE,
+        "label": _ATTRIBUTE,
+        "statistics": "",
+        "__enter__": "",
+        "__exit__": _EXIT,
+    },
     "Fifo": {
         "": "path, mode='r', *, permissions=0o600, raw=False, persistent=False, timeout=None",
         "send": "value, timeout=None",
@@ -232,7 +250,7 @@ _COUNTED = {"Barrier", "Latch"}  # which are made with a number
 _OBJECTS: dict[str, Callable[..., Any]] = {
     name: functools.partial(getattr(treadle, name), *([2] if name in _COUNTED else []))
     for name, members in _CONTRACT.items()
-    if "label" in members
+    if "label" in members and "" in members
 }
 _WITH_STORAGES = [name for name in _OBJECTS if "shared=True" in _CONTRACT[name][""]]
 _each_object = pytest.mark.parametrize("name", _OBJECTS)
@@ -299,9 +317,11 @@ _SAMPLES: dict[str, Any] = {
     "block": True,
     "blocking": True,
     "binary": True,
+    "buf": bytearray(20),
     "copy": False,
     "count": 2,
     "data": b"data",
+    "duplex": False,
     "encoding": "utf-8",
     "error": None,
     "errors": "strict",
@@ -316,15 +336,17 @@ _SAMPLES: dict[str, Any] = {
     "lock": None,
     "max_items": 2,
     "maxbytes": 1 << 16,
+    "maxlength": 100,
     "maxsize": 8,
     "mode": "r",
     "n": 1,
     "name": "sample",
+    "newline": "",
+    "obj": 1,
+    "offset": 1,
     "on_owner_death": "recover",
     "parties": 1,
     "persist": False,
-    "newline": "",
-    "offset": 1,
     "path": f"{tempfile.mkdtemp()}/fifo",
     "permissions": 0o640,
     "persistent": True,
@@ -339,6 +361,7 @@ _SAMPLES: dict[str, Any] = {
 }
 _SAMPLES_OF: dict[tuple[str, str], dict[str, Any]] = {
     ("Fifo", "send_bytes"): {"size": 3},
+    ("Connection", "send_bytes"): {"size": 3},
 }
 
 
@@ -384,6 +407,12 @@ def _ready_for(name: str, member: str) -> Any:
     if name == "Fifo":
         with _fifo_ready_for(member) as fifo:
             yield getattr(fifo, member)
+        return
+    if name == "Connection":
+        here, there = treadle.Pipe()
+        if member.startswith("recv"):
+            there.send(1)
+        yield getattr(here, member)
         return
     if name == "Lease":
         jobs: treadle.Queue[int] = treadle.Queue()
@@ -502,6 +531,7 @@ _STATISTICS = {
     "ConditionStatistics": [treadle.Condition],
     "BarrierStatistics": [lambda: treadle.Barrier(1)],
     "QueueStatistics": [treadle.Queue],
+    "ConnectionStatistics": [lambda: treadle.Pipe()[0]],
     "TimerStatistics": [lambda: treadle.Timer(60, print)],
     "ArenaStatistics": [],
 }

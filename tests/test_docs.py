@@ -92,7 +92,11 @@ def test_an_example_shows_what_it_says(name: str) -> None:
 
 
 def _called_by_users(subject: object) -> bool:
-    of_our_making = (BaseException, treadle.Lease)  # raised or returned by treadle
+    of_our_making = (
+        BaseException,
+        treadle.Connection,
+        treadle.Lease,
+    )  # raised or returned by treadle
     return callable(subject) and not (
         isinstance(subject, type) and issubclass(subject, of_our_making)
     )

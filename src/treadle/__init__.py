@@ -20,8 +20,10 @@ if sys.platform != "linux":
     raise ImportError(f"treadle runs on Linux only; this is {sys.platform}")
 
 from treadle._core import (
+    Connection,
     Lease,
     LifoQueue,
+    Pipe,
     PriorityQueue,
     Queue,
     SimpleQueue,
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
         ArenaStatistics,
         BarrierStatistics,
         ConditionStatistics,
+        ConnectionStatistics,
         EventStatistics,
         Holder,
         LatchStatistics,
@@ -82,6 +85,8 @@ __all__ = [
     "BrokenBarrierError",
     "Condition",
     "ConditionStatistics",
+    "Connection",
+    "ConnectionStatistics",
     "Empty",
     "Event",
     "EventStatistics",
@@ -98,6 +103,7 @@ __all__ = [
     "LockStatistics",
     "OwnerDiedError",
     "OwnerDiedWarning",
+    "Pipe",
     "PriorityQueue",
     "Queue",
     "QueueStatistics",

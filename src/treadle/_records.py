@@ -11,6 +11,7 @@ __all__ = [
     "ArenaStatistics",
     "BarrierStatistics",
     "ConditionStatistics",
+    "ConnectionStatistics",
     "EventStatistics",
     "Holder",
     "LatchStatistics",
@@ -236,3 +237,24 @@ class TimerStatistics:
     all_pending: int
     all_running: int
     workers: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionStatistics:
+    """An end of a ``Pipe``. Incoming and outgoing: on their way, as messages and as bytes.
+
+    ``waiting`` counts the parked threads, of both ends.
+
+    >>> import treadle
+    >>> treadle.Pipe()[0].statistics()
+    ConnectionStatistics(label=..., received=0, incoming=0, incoming_bytes=0, sent=0, outgoing=...
+    """
+
+    label: str
+    received: int
+    incoming: int
+    incoming_bytes: int
+    sent: int
+    outgoing: int
+    outgoing_bytes: int
+    waiting: int

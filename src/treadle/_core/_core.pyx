@@ -29,6 +29,7 @@ include "local.pxi"
 include "queues.pxi"
 include "leases.pxi"
 include "dropins.pxi"
+include "channels.pxi"
 
 _install()
 _show_rings_to_collector()

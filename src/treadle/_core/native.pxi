@@ -1,6 +1,7 @@
 # native.pxi: the C++ side, as Cython must know it.
 
 cimport cython
+from libc.errno cimport EMFILE, EPIPE
 from libc.math cimport ceil
 from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
@@ -358,6 +359,7 @@ cdef extern from "ordered_ops.hpp" namespace "treadle::core" nogil:
     void ordered_shut_down(const Handle&, bint)
     uint64_t write_record_header(char*, uint32_t)
     bint compares_as(object, object)
+
 cdef extern from "treadle/platform/named_file.hpp" namespace "treadle::platform" nogil:
     enum Refusal "treadle::platform::Refusal":
         SYMBOLIC_LINK "treadle::platform::Refusal::symbolic_link"
@@ -418,6 +420,44 @@ cdef extern from "names.hpp" namespace "treadle::core" nogil:
     uint32_t count_processes(Mapping*, Token)
     bint may_persist(Mapping*)
     bint release_name(Mapping*, Token, Text)
+
+cdef extern from "treadle/platform/pipe.hpp" namespace "treadle::platform" nogil:
+    struct BellPipe:
+        int read
+        int write
+    bint make_bell(BellPipe&)
+    void close_bell(int)
+    void ring_own_bell(int)
+
+cdef extern from "channel_ops.hpp" namespace "treadle::core" nogil:
+    cdef enum:
+        KIND_CHANNEL "static_cast<int>(treadle::arena::Kind::channel)"
+        GONE "static_cast<int>(treadle::word::Result::gone)"
+
+    cppclass ChannelEnd:
+        Handle handle
+        uint32_t side
+        int bell
+        int other
+
+    struct ChannelFigures:
+        uint64_t received
+        uint64_t incoming
+        uint64_t incoming_bytes
+        uint64_t sent
+        uint64_t outgoing
+        uint64_t outgoing_bytes
+        bint exposed
+
+    bint make_channel(Mapping*, Token, bint, uint64_t, const char*, Handle&)
+    bint can_receive(const ChannelEnd&)
+    bint can_send(const ChannelEnd&)
+    void expose_end(const ChannelEnd&)
+    int channel_send(ChannelEnd&, Token, const char*)
+    int channel_receive(ChannelEnd&, Token, char*, Taken*)
+    int channel_poll(ChannelEnd&, Token, int64_t)
+    void channel_figures(const ChannelEnd&, ChannelFigures&)
+    const char* channel_label(const ChannelEnd&)
 
 cdef extern from "Python.h":
     ctypedef int (*Visit "visitproc")(PyObject*, void*) noexcept

@@ -1,0 +1,73 @@
+// platform/pipe.hpp: anonymous pipes of the system as doorbells: one byte says "look again", and the end of all writers (or
+// readers) says that nobody is left on the other side. Never blocks but in await_bell.
+#pragma once
+
+#include <cerrno>
+#include <cstdint>
+#include <cstdio>
+#include <fcntl.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include "clock.hpp"
+
+namespace treadle::platform {
+
+struct BellPipe {
+    int read = -1, write = -1;
+};
+
+inline bool make_bell(BellPipe& bell) noexcept {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return false;
+    bell = BellPipe{ends[0], ends[1]};
+    return true;
+}
+inline void close_bell(int fd) noexcept {
+    if (fd >= 0) close(fd);
+}
+
+// A full pipe rings already; one that nobody reads is found out elsewhere.
+inline void ring_bell(int write_end) noexcept {
+    const char byte = 0;
+    while (write(write_end, &byte, 1) < 0 && errno == EINTR) {
+    }
+}
+// Rings a bell of which only the reading end is at hand. (To keep the other open would hide the other side's death.)
+inline void ring_own_bell(int read_end) noexcept {
+    char path[32];
+    std::snprintf(path, sizeof path, "/proc/self/fd/%d", read_end);
+    const int fd = open(path, O_WRONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) return;
+    ring_bell(fd);
+    close(fd);
+}
+inline void silence_bell(int read_end) noexcept {
+    char bytes[64];
+    for (;;) {
+        const ssize_t count = read(read_end, bytes, sizeof bytes);
+        if (count == static_cast<ssize_t>(sizeof bytes)) continue;
+        if (count < 0 && errno == EINTR) continue;
+        return;
+    }
+}
+
+// Has everybody gone who holds the reading end of this bell?
+inline bool is_deserted(int write_end) noexcept {
+    pollfd bell{write_end, 0, 0};
+    return poll(&bell, 1, 0) > 0 && (bell.revents & POLLERR) != 0;
+}
+
+enum class BellWait { rung, deserted, timeout, interrupted };
+
+// Sleeps until the bell rings, or nobody is left to ring it or to hear `other`. `heed`: false waits for the latter alone.
+inline BellWait await_bell(int read_end, int other_write_end, std::int64_t nanoseconds, bool heed) noexcept {
+    pollfd bells[2] = {{read_end, static_cast<short>(heed ? POLLIN : 0), 0}, {other_write_end, 0, 0}};
+    timespec left{static_cast<time_t>(nanoseconds / 1'000'000'000), static_cast<long>(nanoseconds % 1'000'000'000)};
+    const int found = ppoll(bells, 2, &left, nullptr);
+    if (found < 0) return errno == EINTR ? BellWait::interrupted : BellWait::timeout;
+    if (((bells[0].revents & POLLHUP) | (bells[1].revents & POLLERR)) != 0) return BellWait::deserted;
+    return found == 0 ? BellWait::timeout : BellWait::rung;
+}
+
+}  // namespace treadle::platform

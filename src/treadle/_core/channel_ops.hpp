@@ -1,0 +1,266 @@
+// channel_ops.hpp: an end of a channel as this process holds it; the loop that sleeps at its doorbell.
+//
+// As await.hpp: attempt, spin, let go of the interpreter, sleep for a bounded time. But it sleeps in poll(2), so that the
+// death of the other end wakes it at once. Of the threads that sleep at one end in this process one watches the
+// descriptors (the sentry), since whoever takes a byte out of the pipe would take the wake-up of all; the others sleep on
+// `pulse`, which the sentry moves whenever it has woken or leaves.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "await.hpp"
+#include "objects.hpp"
+#include "queue_ops.hpp"
+#include "treadle/channel/channel.hpp"
+#include "treadle/platform/pipe.hpp"
+
+namespace treadle::core {
+
+using channel::Want;
+using ChannelState = channel::ChannelState<SharedWorld>;
+using platform::BellWait;
+using platform::PrivateWorld;
+
+struct ChannelEnd {
+    Handle handle;
+    std::uint32_t side;
+    int bell = -1;   // read: it wakes those who sleep at this end
+    int other = -1;  // write: the other end's bell
+    std::atomic<std::uint32_t> pulse{0};
+    std::atomic<std::uint32_t> followers{0};
+    std::atomic<std::int32_t> sentry{0};  // pid of the process whose thread it is: a fork leaves it behind
+};
+
+inline ChannelState* channel_of(const ChannelEnd& e) noexcept { return reinterpret_cast<ChannelState*>(e.handle.block); }
+inline RingQueue ring_towards(const ChannelEnd& e, std::uint32_t side) noexcept {
+    auto* block = e.handle.mapping->arena.heap.block_at(channel_of(e)->rings[side]);
+    return RingQueue(reinterpret_cast<RingState*>(block), *e.handle.mapping);
+}
+inline RingQueue inbox(const ChannelEnd& e) noexcept { return ring_towards(e, e.side); }
+inline RingQueue outbox(const ChannelEnd& e) noexcept { return ring_towards(e, 1 - e.side); }
+inline bool can_receive(const ChannelEnd& e) noexcept { return channel_of(e)->rings[e.side] != 0; }
+inline bool can_send(const ChannelEnd& e) noexcept { return channel_of(e)->rings[1 - e.side] != 0; }
+
+inline bool make_channel(Mapping* m, Token token, bool duplex, std::uint64_t max_bytes, const char* label, Handle& h) noexcept {
+    return make_block(m, token, h, [&]() -> SharedBlock* {
+        ChannelState* state = channel::make<SharedWorld>(*m, duplex, max_bytes);
+        if (state == nullptr) return nullptr;
+        copy_label(state->label, sizeof state->label, label);
+        return &state->block;
+    });
+}
+
+inline void ring_other_if_wanted(const ChannelEnd& e, Want what) noexcept {
+    if (channel_of(e)->ends[1 - e.side].bell.claim(what)) platform::ring_bell(e.other);
+}
+
+// An exposed end is readable exactly while there is something: `silenced` says that a byte may have been taken away.
+inline void show_inbox(const ChannelEnd& e, bool silenced) noexcept {
+    auto& bell = channel_of(e)->ends[e.side].bell;
+    if (!bell.exposed() || !can_receive(e)) return;
+    if (inbox(e).size() == 0) {
+        bell.want(Want::messages);
+        platform::silence_bell(e.bell);
+        silenced = true;
+    }
+    if (silenced && inbox(e).size() != 0) platform::ring_own_bell(e.bell);
+}
+inline void expose_end(const ChannelEnd& e) noexcept {
+    channel_of(e)->ends[e.side].bell.expose();
+    if (can_receive(e) && inbox(e).size() != 0) platform::ring_own_bell(e.bell);
+}
+
+// One thread's stay at the bell.
+class BellStay {
+public:
+    BellStay(ChannelEnd& e, Want what) noexcept : e_(e), what_(what), pid_(e.handle.mapping->system.pid) {}
+    ~BellStay() {
+        if (!entered_) return;
+        if (is_sentry_) e_.sentry.store(0, std::memory_order_seq_cst);
+        else e_.followers.fetch_sub(1, std::memory_order_relaxed);
+        move_pulse();  // another becomes sentry
+        if (silenced_) show_inbox(e_, true);
+    }
+    BellStay(const BellStay&) = delete;
+    BellStay& operator=(const BellStay&) = delete;
+
+    // Says that this caller is about to sleep; it attempts once more before it does.
+    void prepare() noexcept {
+        if (!entered_) e_.followers.fetch_add(1, std::memory_order_relaxed);
+        entered_ = true;
+        pulse_ = e_.pulse.load(std::memory_order_seq_cst);
+        if (!is_sentry_) take_watch();
+        auto& bell = channel_of(e_)->ends[e_.side].bell;
+        bell.want(what_);
+        // With a selector beside, the byte that stands for messages must stay. So a sender cannot sleep for room then.
+        heeding_ = what_ == Want::messages || !bell.exposed() || !can_receive(e_) || inbox(e_).size() == 0;
+        if (!is_sentry_ || !heeding_) return;
+        platform::silence_bell(e_.bell);
+        silenced_ = true;
+        move_pulse();  // the byte may have been another's
+    }
+    BellWait rest(std::int64_t nanoseconds) noexcept {
+        if (is_sentry_) {
+            if (!heeding_ && nanoseconds > kNap) nanoseconds = kNap;
+            return platform::await_bell(e_.bell, e_.other, nanoseconds, heeding_);
+        }
+        switch (PrivateWorld::wait(&e_.pulse, pulse_, nanoseconds)) {
+            case FutexWait::timeout: return BellWait::timeout;
+            case FutexWait::interrupted: return BellWait::interrupted;
+            default: return BellWait::rung;
+        }
+    }
+private:
+    static constexpr std::int64_t kNap = 1'000'000;
+
+    void take_watch() noexcept {
+        std::int32_t found = e_.sentry.load(std::memory_order_relaxed);
+        if (found == pid_ || !e_.sentry.compare_exchange_strong(found, pid_, std::memory_order_seq_cst)) return;
+        is_sentry_ = true;
+        e_.followers.fetch_sub(1, std::memory_order_relaxed);
+    }
+    void move_pulse() noexcept {
+        e_.pulse.fetch_add(1, std::memory_order_seq_cst);
+        if (e_.followers.load(std::memory_order_seq_cst) != 0) PrivateWorld::wake_threads(&e_.pulse, word::kWakeAll);
+    }
+
+    ChannelEnd& e_;
+    Want what_;
+    std::int32_t pid_;
+    std::uint32_t pulse_ = 0;
+    bool entered_ = false, is_sentry_ = false, heeding_ = true, silenced_ = false;
+};
+
+// Attempts until the machine says something else than `blocked` or `waiting`: its word, kTimeout, kInterrupted, or
+// Result::gone: the other end's holders have all gone, which was seen before the last attempt. What is received is still to
+// be had then; to send is in vain.
+template <class Attempt>
+int await_end(ChannelEnd& e, Token token, Want what, Attempt attempt, Result waiting, std::int64_t timeout) noexcept {
+    const auto goes_on = [waiting](Result r) { return r == Result::blocked || r == waiting; };
+    Mapping* mapping = e.handle.mapping;
+    Mapping::Caller who{token, false, mapping};
+    Wait wait;
+    wait.announce = false;
+    Result result = attempt(who, wait);
+    if (!goes_on(result)) return static_cast<int>(result);
+    const int spins = spinning_helps() && timeout != 0 ? kSpinsHeld : 0;
+    for (int i = 0; i < spins; ++i) {
+        SharedWorld::pause();
+        result = attempt(who, wait);
+        if (!goes_on(result)) return static_cast<int>(result);
+    }
+    const Deadline deadline(timeout);
+    WaitingNote note(mapping, token, place_of(e.handle));
+    PyThreadState* state = PyEval_SaveThread();
+    for (int i = 1; spins != 0 && i <= kSpinsFree && goes_on(result); ++i) {
+        if (i % kSpinsPerYield == 0) platform::yield_core();
+        for (int pause = 0; pause < 4; ++pause) SharedWorld::pause();
+        result = attempt(who, wait);
+    }
+    std::int64_t slice = kFirstSlice, checked = platform::now();
+    bool deserted = false, expired = timeout == 0, interrupted = false;
+    BellStay stay(e, what);
+    while (goes_on(result)) {
+        if (expired) deserted = deserted || platform::is_deserted(e.other);
+        else stay.prepare();
+        result = attempt(who, wait);
+        if (!goes_on(result)) break;
+        if (result == Result::blocked && wait.section) {
+            // An internal section in the way says nothing about the channel.
+            wait.announce = true;
+            result = attempt(who, wait);
+            if (result == Result::blocked && wait.section)
+                who.look = SharedWorld::wait(wait.word, wait.expected, kSectionSlice, wait.bits) == FutexWait::timeout;
+            wait.announce = false;
+            if (goes_on(result)) result = waiting;
+        } else if (deserted) {
+            result = Result::gone;
+            break;
+        } else if (expired) {
+            break;
+        }
+        const std::int64_t now = platform::now();
+        if (interrupted || now - checked > kSignalsEvery) {
+            PyEval_RestoreThread(state);
+            if (PyErr_CheckSignals() != 0) return kInterrupted;
+            note.renew();
+            state = PyEval_SaveThread();
+            checked = now;
+            interrupted = false;
+        }
+        if (!goes_on(result) || wait.section) continue;
+        const std::int64_t left = deadline.left();
+        if (left == 0) {
+            expired = true;  // one last attempt
+            continue;
+        }
+        switch (stay.rest(left < slice ? left : slice)) {
+            case BellWait::deserted: deserted = true; break;
+            case BellWait::interrupted: interrupted = true; break;
+            case BellWait::rung: break;
+            case BellWait::timeout:
+                who.look = true;
+                if (slice < kLongestSlice) slice *= 2;
+                if (mapping->sweep_due()) mapping->sweep();
+        }
+    }
+    PyEval_RestoreThread(state);
+    return goes_on(result) ? kTimeout : static_cast<int>(result);
+}
+
+inline int channel_send(ChannelEnd& e, Token token, const char* frame) noexcept {
+    if (platform::is_deserted(e.other)) return static_cast<int>(Result::gone);
+    Taken accepted;
+    const int result = with_memory_of_the_dead(e.handle, [&] {
+        return await_end(
+            e, token, Want::room, [&](auto& who, Wait& wait) { return outbox(e).attempt_put(who, frame, 1, accepted, wait); },
+            Result::full, kForever);
+    });
+    if (result == static_cast<int>(Result::done)) ring_other_if_wanted(e, Want::messages);
+    return result;
+}
+inline int channel_receive(ChannelEnd& e, Token token, char* out, Taken* got) noexcept {
+    const int result = with_memory_of_the_dead(e.handle, [&] {
+        return await_end(
+            e, token, Want::messages,
+            [&](auto& who, Wait& wait) { return inbox(e).attempt_get(who, 1, out, kLargestFrameBytes, *got, wait); },
+            Result::empty, kForever);
+    });
+    if (result == static_cast<int>(Result::done)) {
+        ring_other_if_wanted(e, Want::room);
+        show_inbox(e, false);
+    }
+    return result;
+}
+// done: a message, or the end, is there.
+inline int channel_poll(ChannelEnd& e, Token token, std::int64_t timeout) noexcept {
+    const int result = await_end(
+        e, token, Want::messages, [&](auto&, Wait&) { return inbox(e).size() != 0 ? Result::done : Result::empty; },
+        Result::empty, timeout);
+    return result == static_cast<int>(Result::gone) ? static_cast<int>(Result::done) : result;
+}
+
+struct ChannelFigures {
+    std::uint64_t received, incoming, incoming_bytes, sent, outgoing, outgoing_bytes;
+    bool exposed;
+};
+inline void channel_figures(const ChannelEnd& e, ChannelFigures& f) noexcept {
+    f = ChannelFigures{};
+    f.exposed = channel_of(e)->ends[e.side].bell.exposed();
+    if (can_receive(e)) {
+        const RingQueue in = inbox(e);
+        f.received = in.taken();
+        f.incoming = in.size();
+        f.incoming_bytes = in.bytes();
+    }
+    if (can_send(e)) {
+        const RingQueue out = outbox(e);
+        f.sent = out.puts();
+        f.outgoing = out.size();
+        f.outgoing_bytes = out.bytes();
+    }
+}
+inline const char* channel_label(const ChannelEnd& e) noexcept { return channel_of(e)->label; }
+
+}  // namespace treadle::core

@@ -1,0 +1,505 @@
+# channels.pxi: Pipe and its two ends.
+
+cdef enum:
+    CHANNEL_BYTES = 4 << 20  # that lie in one direction at most, so that a sender does not run away from its receiver
+
+
+def Pipe(duplex=True, *, label=None):
+    """Returns two connected ends, ``Connection`` objects, for threads and processes.
+
+    duplex: whether both send and receive; if not, the first only receives and the second only sends. label: what
+    reports call it; by default the module and line that made it.
+
+    A send waits while 4 MiB are on their way and not received (a larger message passes alone). Raises ArenaFullError.
+
+    >>> import treadle
+    >>> here, there = treadle.Pipe()
+    >>> here.send(("hello", 42))
+    >>> there.recv()
+    ('hello', 42)
+    """
+    cdef bytes text = _label(label)
+    cdef Connection one = Connection.__new__(Connection)
+    cdef Connection other = Connection.__new__(Connection)
+    cdef Mapping* mapping = _home()
+    cdef Handle handle
+    cdef BellPipe bell
+    if not make_channel(mapping, _token_in(mapping), bool(duplex), CHANNEL_BYTES, text, one.end.handle):
+        raise _arena_full("a pipe")
+    one._ticket_for(other)
+    one.end.side, other.end.side = 0, 1
+    for end, peer in ((one, other), (other, one)):
+        if not make_bell(bell):
+            raise OSError(EMFILE, "no file descriptors left for a pipe")
+        (<Connection>end).end.bell = bell.read
+        (<Connection>peer).end.other = bell.write
+    one._open = other._open = True
+    return one, other
+
+
+@cython.no_gc_clear  # what a finalizer may still call needs the leftovers
+@cython.final
+cdef class Connection:
+    """One end of a ``Pipe``: as ``multiprocessing.connection.Connection``, through shared memory.
+
+    A message arrives entirely or not at all, whoever is killed. When all that held the other end have closed it or died,
+    ``recv`` raises EOFError once it has returned what was sent before, and ``send`` raises BrokenPipeError. Any number
+    of threads may use an end at a time; each message goes to one of them.
+
+    It can be pickled, as the standard library's, for a process that is being started, or for one of the same family
+    (``multiprocessing.current_process().authkey``); sender and receiver hold the end then.
+
+    >>> import treadle
+    >>> receiver, sender = treadle.Pipe(duplex=False)
+    >>> sender.send_bytes(b"message")
+    >>> receiver.recv_bytes()
+    b'message'
+    """
+
+    cdef ChannelEnd end
+    cdef _Leftovers leftovers
+    cdef bint _open
+    cdef int _users  # calls under way: the last of them closes what is closed meanwhile
+    cdef object __weakref__
+
+    def __cinit__(self):
+        self.leftovers = _Leftovers.__new__(_Leftovers)
+        self.end.bell = self.end.other = -1
+
+    def __dealloc__(self):
+        self._release()
+
+    cdef _release(self):
+        close_bell(self.end.bell)
+        close_bell(self.end.other)
+        self.end.bell = self.end.other = -1
+        drop_object(self.end.handle)
+
+    cdef _ticket_for(self, Connection peer):
+        cdef Ticket ticket
+        write_ticket(self.end.handle, ticket)
+        _attach(PyBytes_FromStringAndSize(<const char*>&ticket, sizeof(Ticket)), "pipe", KIND_CHANNEL, &peer.end.handle)
+
+    cdef inline int _use(self) except -1:
+        if not self._open:
+            raise OSError("handle is closed")
+        self._users += 1
+        return 0
+
+    cdef inline int _used(self) except -1:
+        self._users -= 1
+        if not self._open and self._users == 0:
+            self._release()
+        return 0
+
+    cdef int _use_to_receive(self) except -1:
+        self._use()
+        if not can_receive(self.end):
+            self._used()
+            raise OSError("connection is write-only")
+        return 0
+
+    cdef int _use_to_send(self) except -1:
+        self._use()
+        if not can_send(self.end):
+            self._used()
+            raise OSError("connection is read-only")
+        return 0
+
+    # ---- Sending
+
+    def send(self, obj):
+        """Sends an object that can be pickled; waits while too much is on its way.
+
+        Numbers, str, bytes, None and tuples of them are written natively, everything else is pickled, functions without
+        a name by cloudpickle. Raises BrokenPipeError if nobody holds the other end, OSError if this one is closed or only
+        receives, ArenaFullError, and whatever pickling raises; then nothing was sent.
+
+        >>> import treadle
+        >>> here, there = treadle.Pipe()
+        >>> here.send([1, 2])
+        """
+        cdef char frame[LARGEST_FRAME_BYTES]
+        cdef char* start = frame
+        cdef list holds = None
+        cdef Writer writer = Writer(start + FRAME_HEADER, 0, LARGEST_FRAME)
+        self._use_to_send()
+        try:
+            # The common case, without a list made: see _encode_frame for the rest.
+            if _encode(obj, &writer, 0) == NATIVE:
+                write_frame_header(self.end.handle.mapping, writer.size, 0, frame)
+            else:
+                holds = []
+                _encode_frame(self.end.handle.mapping, obj, frame, holds)
+            self._send_frame(frame)
+        finally:
+            self._used()
+
+    def send_bytes(self, buf, offset=0, size=None):
+        """Sends the bytes of a buffer as one message. offset, size: a part of it, in bytes.
+
+        Raises as ``send``, and ValueError if the part is not one of the buffer.
+
+        >>> import treadle
+        >>> here, there = treadle.Pipe()
+        >>> here.send_bytes(b"a message", 2)
+        >>> there.recv_bytes()
+        b'message'
+        """
+        cdef const unsigned char[::1] data
+        cdef const char* source = NULL
+        cdef Py_ssize_t begin = _whole(offset), length, whole
+        cdef char frame[LARGEST_FRAME_BYTES]
+        cdef char* start = frame
+        cdef char* target
+        cdef _Hold hold = None
+        self._use_to_send()
+        try:
+            view = memoryview(buf)
+            if view.format != "B" or view.ndim != 1:
+                view = view.cast("B")
+            whole = len(view)
+            if begin < 0:
+                raise ValueError("offset is negative")
+            if whole < begin:
+                raise ValueError("buffer length < offset")
+            length = whole - begin if size is None else _whole(size)
+            if length < 0:
+                raise ValueError("size is negative")
+            if length > whole - begin:
+                raise ValueError("buffer length < offset + size")
+            if whole != 0:
+                data = view
+                source = <const char*>&data[0] + begin
+            if length <= LARGEST_FRAME:
+                write_frame_header(self.end.handle.mapping, <uint32_t>length, 0, frame)
+                memcpy(start + FRAME_HEADER, source, length)
+            else:
+                hold = _new_message(self.end.handle.mapping, <uint64_t>length)
+                target = message_data(hold.hold)
+                with nogil:
+                    memcpy(target, source, length)
+                write_message_frame(self.end.handle.mapping, hold.hold, <uint64_t>length, 0, frame)
+            self._send_frame(frame)
+        finally:
+            self._used()
+
+    cdef int _send_frame(self, const char* frame) except -1:
+        cdef int result = channel_send(self.end, _token(self.end.handle), frame)
+        _tell()
+        if result == DONE:
+            return 0
+        if result == GONE:
+            raise BrokenPipeError(EPIPE, "Broken pipe")
+        if result == INTERRUPTED:
+            _interrupted()
+        raise _arena_full("another message")
+
+    # ---- Receiving
+
+    def recv(self):
+        """Receives an object; waits until there is one.
+
+        Raises EOFError if nothing is left and nobody holds the other end, OSError if this one is closed or only sends,
+        and ItemError if the object cannot be rebuilt; then it is gone, and the next one is not.
+
+        >>> import treadle
+        >>> here, there = treadle.Pipe()
+        >>> there.close()
+        >>> here.recv()
+        Traceback (most recent call last):
+        ...
+        EOFError
+        """
+        return self._receive(True)
+
+    def recv_bytes(self, maxlength=None):
+        """Receives the bytes of a message; waits until there is one.
+
+        maxlength: a longer one raises OSError, and is gone. Raises as ``recv``, but for ItemError.
+
+        >>> import treadle
+        >>> here, there = treadle.Pipe()
+        >>> here.send_bytes(b"message")
+        >>> there.recv_bytes()
+        b'message'
+        """
+        if maxlength is not None and maxlength < 0:
+            raise ValueError("negative maxlength")
+        message = self._receive(False)
+        if maxlength is not None and len(message) > maxlength:
+            raise OSError("bad message length")
+        return message
+
+    def recv_bytes_into(self, buf, offset=0):
+        """Receives the bytes of a message into a writable buffer, from `offset` on; returns how many they are.
+
+        Raises as ``recv_bytes``; ValueError if the offset is not in the buffer; and ``multiprocessing.BufferTooShort``,
+        whose argument is the message, if it does not fit.
+
+        >>> import treadle
+        >>> here, there = treadle.Pipe()
+        >>> here.send_bytes(b"message")
+        >>> buffer = bytearray(10)
+        >>> there.recv_bytes_into(buffer, 3), buffer
+        (7, bytearray(b'\\x00\\x00\\x00message'))
+        """
+        cdef Py_ssize_t begin = _whole(offset), size
+        with memoryview(buf) as whole:
+            if whole.readonly:
+                raise TypeError("a writable buffer is needed")
+            with whole.cast("B") as view:
+                if begin < 0:
+                    raise ValueError("negative offset")
+                if begin > len(view):
+                    raise ValueError("offset too large")
+                message = self._receive(False)
+                size = len(message)
+                if len(view) < begin + size:
+                    raise import_lazily("multiprocessing").BufferTooShort(message)
+                view[begin : begin + size] = message
+        return size
+
+    cdef object _receive(self, bint rebuild):
+        cdef char frame[LARGEST_FRAME_BYTES]
+        cdef Taken got
+        cdef _Kept kept = None
+        cdef _MessageMemory memory
+        cdef int result
+        self._use_to_receive()
+        try:
+            if self.leftovers.items is not None:
+                kept = self.leftovers.pop()
+            if kept is None:
+                result = channel_receive(self.end, _token(self.end.handle), frame, &got)
+                if result == GONE:
+                    raise EOFError
+                if result == INTERRUPTED:
+                    _interrupted()
+                if result != DONE:
+                    raise _arena_full("a reference to a message")
+                memory = _memory_of_frame(self.end.handle.mapping, frame, got.slot)
+            else:
+                memory = kept.memory
+                memcpy(<char*>frame, PyBytes_AS_STRING(kept.frame), PyBytes_GET_SIZE(kept.frame))
+            try:
+                _tell()
+                return _message(frame, memory, rebuild)
+            except MemoryError:
+                self._keep(frame, memory)
+                raise
+            except Exception as error:
+                raise ItemError(
+                    f"a message that pid {frame_at(frame).pid} sent through pipe {self._label()!r} cannot be rebuilt here "
+                    f"({type(error).__name__}: {error}); it is gone, the next one is not"
+                ) from error
+            except BaseException:  # an interrupt: the message is as good as it was
+                self._keep(frame, memory)
+                raise
+        finally:
+            self._used()
+
+    cdef _keep(self, const char* frame, _MessageMemory memory):
+        self.leftovers.add([_kept_frame(frame, memory)], True)
+        cdef ChannelFigures figures
+        channel_figures(self.end, figures)
+        if figures.exposed:
+            ring_own_bell(self.end.bell)
+
+    def poll(self, timeout=0.0):
+        """Returns whether ``recv`` would not wait: a message is there, or the end.
+
+        timeout: how long to wait for that, in seconds; None waits for ever. Raises OSError if this end is closed or only
+        sends.
+
+        >>> import treadle
+        >>> here, there = treadle.Pipe()
+        >>> here.poll(0.01)
+        False
+        """
+        cdef int result
+        cdef int64_t ns = _optional_timeout(timeout)
+        self._use_to_receive()
+        try:
+            if self.leftovers.items is not None and self.leftovers.count() != 0:
+                return True
+            result = channel_poll(self.end, _token(self.end.handle), ns)
+            if result == INTERRUPTED:
+                _interrupted()
+            return result == DONE
+        finally:
+            self._used()
+
+    # ---- The end itself
+
+    def fileno(self):
+        """Returns a descriptor for ``select``, ``selectors``, ``multiprocessing.connection.wait`` and asyncio.
+
+        It is readable while a message can be received, or the end of all has come. Do not read from it. Of an end that
+        only sends, it says nothing but that nobody holds the other end any more (an error condition). From the first call
+        on, this end costs its peer a system call for each message that comes while there is none.
+
+        >>> import select, treadle
+        >>> here, there = treadle.Pipe()
+        >>> select.select([here], [], [], 0)[0]
+        []
+        >>> there.send(1)
+        >>> select.select([here], [], [])[0] == [here]
+        True
+        """
+        self._use()
+        try:
+            if not can_receive(self.end):
+                return self.end.other
+            expose_end(self.end)
+            return self.end.bell
+        finally:
+            self._used()
+
+    def close(self):
+        """Closes this end; calls of it that are under way go on. It may be closed again.
+
+        >>> import treadle
+        >>> here, there = treadle.Pipe()
+        >>> here.close()
+        >>> here.closed
+        True
+        """
+        if self._open:
+            self._open = False
+            self.leftovers.clear()
+            if self._users == 0:
+                self._release()
+
+    @property
+    def closed(self):
+        """Whether this end was closed, in this process.
+
+        >>> import treadle
+        >>> treadle.Pipe()[0].closed
+        False
+        """
+        return not self._open
+
+    @property
+    def readable(self):
+        """Whether this end receives.
+
+        >>> import treadle
+        >>> [end.readable for end in treadle.Pipe(duplex=False)]
+        [True, False]
+        """
+        self._use()
+        try:
+            return can_receive(self.end)
+        finally:
+            self._used()
+
+    @property
+    def writable(self):
+        """Whether this end sends.
+
+        >>> import treadle
+        >>> [end.writable for end in treadle.Pipe(duplex=False)]
+        [False, True]
+        """
+        self._use()
+        try:
+            return can_send(self.end)
+        finally:
+            self._used()
+
+    @property
+    def label(self):
+        """What reports call the pipe.
+
+        >>> import treadle
+        >>> treadle.Pipe(label="orders")[0].label
+        'orders'
+        """
+        self._use()
+        try:
+            return self._label()
+        finally:
+            self._used()
+
+    cdef str _label(self):
+        return _text(channel_label(self.end))
+
+    def statistics(self):
+        """Returns a ``ConnectionStatistics``.
+
+        >>> import treadle
+        >>> treadle.Pipe()[0].statistics().incoming
+        0
+        """
+        cdef ChannelFigures figures
+        self._use()
+        try:
+            channel_figures(self.end, figures)
+            return _records().ConnectionStatistics(
+                label=self._label(),
+                received=figures.received,
+                incoming=figures.incoming,
+                incoming_bytes=figures.incoming_bytes,
+                sent=figures.sent,
+                outgoing=figures.outgoing,
+                outgoing_bytes=figures.outgoing_bytes,
+                waiting=count_waiting(self.end.handle),
+            )
+        finally:
+            self._used()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        self.close()
+
+    def __repr__(self):
+        if not self._open:
+            return "<treadle.Connection closed>"
+        return f"<treadle.Connection {self._label()!r}{'' if can_receive(self.end) else ' sends'}{'' if can_send(self.end) else ' receives'}>"
+
+    def __reduce__(self):
+        cdef Ticket ticket
+        cdef Connection keeper = Connection.__new__(Connection)
+        self._use()
+        try:
+            # The descriptors travel as those of the standard library do. What is kept for the way is the memory alone: a
+            # descriptor kept here would hide this process's death from the other end.
+            self._ticket_for(keeper)
+            reduction = import_lazily("multiprocessing.reduction")
+            return _rebuild_connection, (
+                _ticket_of(keeper.end.handle, keeper),
+                self.end.side,
+                reduction.DupFd(self.end.bell),
+                reduction.DupFd(self.end.other),
+            )
+        finally:
+            self._used()
+
+
+def _rebuild_connection(ticket, side, bell, other):
+    cdef Connection end = Connection.__new__(Connection)
+    end.end.side = side
+    end.end.bell = bell.detach()
+    end.end.other = other.detach()
+    _attach(ticket, "pipe", KIND_CHANNEL, &end.end.handle)
+    end._open = True
+    return end
+
+
+cdef object _message(const char* frame, _MessageMemory memory, bint rebuild):
+    """What a frame that was received holds: its value, or its bytes."""
+    cdef const char* data = frame + FRAME_HEADER if memory is None else message_data(memory.hold)
+    cdef uint64_t size = frame_at(frame).size if memory is None else memory.size
+    if not rebuild:
+        return _bytes_of(data, size)
+    if size != 0 and <uint8_t>data[0] == PICKLE:  # sent as bytes by who pickled it
+        return import_lazily("pickle").loads(_bytes_of(data, size))
+    return _rebuild(data, size, memory, True)
+
+
+cdef enum:
+    PICKLE = 0x80  # how pickles begin, and values of ours do not
