@@ -307,6 +307,33 @@ def objects_are_refused_and_can_be_made_again_later() -> None:
 
 
 @program
+def readers_find_room_in_a_full_arena() -> None:
+    """Their table grows out of the reserve: who reads may be about to free something."""
+    lock = treadle.RWLock()
+    kept: list[Any] = []
+    for make in (treadle.Queue, treadle.RWLock, treadle.Lock):
+        while not refused(lambda: kept.append(make())):  # noqa: B023
+            pass
+    begin, end = threading.Barrier(41), threading.Barrier(41)
+
+    def read() -> None:
+        with lock.read():
+            begin.wait()
+            end.wait()
+
+    threads = [threading.Thread(target=read) for _ in range(40)]
+    for thread in threads:
+        thread.start()
+    begin.wait()
+    assert lock.readers == 40
+    end.wait()
+    for thread in threads:
+        thread.join()
+    with lock.write():
+        kept.clear()
+
+
+@program
 def an_object_that_cannot_be_made_anew_stays_as_it_was() -> None:
     made: list[Any] = [
         treadle.Lock(label="old"),
@@ -315,6 +342,7 @@ def an_object_that_cannot_be_made_anew_stays_as_it_was() -> None:
         treadle.BoundedSemaphore(3, label="old"),
         treadle.Event(label="old"),
         treadle.Queue(label="old"),
+        treadle.RWLock(label="old"),
     ]
     kept = exhaust(made[0])
     for thing in made:
