@@ -43,7 +43,7 @@ struct Scene {
     std::uint32_t reads[kMostFibers]{};
     bool writes[kMostFibers]{};
     bool torn = false;                // what the lock guards
-    std::uint32_t torn_by = 0;
+    unsigned told = 0;                // of deaths, to those who adopt the lock
     std::uint32_t entries = 0;        // of writers
     std::uint32_t parked_writers = 0;  // since the last entry
 
@@ -84,6 +84,7 @@ struct Scene {
     void tell(Token dead) {
         if (dead == kNobody) return;
         SCHEDULE_CHECK(run.died(fiber_of(dead)), "one that lives was taken for dead");
+        ++told;
         torn = false;  // repaired
     }
 
@@ -131,7 +132,8 @@ struct Scene {
             if (!section) ran_out = ran_out || who.look;
         }
         SCHEDULE_CHECK(!writer_in(), "a reader beside a writer");
-        SCHEDULE_CHECK(!torn, "nobody was told of a death inside");
+        // A lock that is adopted is had as it is, by others before its adopter may have said so.
+        SCHEDULE_CHECK(!torn || on_death == OnDeath::adopt, "nobody was told of a death inside");
         SCHEDULE_CHECK(!kept_out || entries != entries_at_first, "a reader came after a writer and was let in before it");
         SCHEDULE_CHECK(!checks_order || !was_enlisted || entries - entries_when_enlisted <= 1, "two writers before a reader");
         ++reads[me];
@@ -178,7 +180,7 @@ struct Scene {
         }
         SCHEDULE_CHECK(!writer_in(), "two writers");
         SCHEDULE_CHECK(!reader_in(), "a writer beside a reader");
-        SCHEDULE_CHECK(!torn, "nobody was told of a death inside");
+        SCHEDULE_CHECK(!torn || on_death == OnDeath::adopt, "nobody was told of a death inside");
         ++entries;
         parked_writers = 0;
         writes[Model::self()] = true;
@@ -210,6 +212,10 @@ struct Scene {
     /// After run(): one that comes last can have it, and nothing is left of anybody.
     void conclude() {
         checks_order = false;
+        const unsigned deaths = run.deaths();
+        bool died_writing = false;
+        for (std::uint32_t fiber = 0; fiber < kMostFibers; ++fiber)
+            died_writing = died_writing || (writes[fiber] && run.died(fiber));
         run.fiber("last", [&] {
             acquire_write(on_death);
             change();
@@ -221,6 +227,8 @@ struct Scene {
         });
         run.run();
         SCHEDULE_CHECK(lock.reading() == 0 && lock.writer().peek() == 0);
+        if (on_death == OnDeath::adopt)
+            SCHEDULE_CHECK(told <= deaths && (!died_writing || deaths > 1 || told == 1), told, " were told");
         const ReaderCell* const table = lock.table();
         for (std::uint32_t i = 1; i <= table[0].holder; ++i) SCHEDULE_CHECK(table[i].counts == 0, "a reader is left");
     }
