@@ -34,13 +34,13 @@ class Reentrant(treadle.RLock):
 class Index(treadle.RWLock):
     def __init__(self, name: str) -> None:
         super().__init__(label=name)
-        self.name = name
+        self.title = name
 
 
 class Ready(treadle.Latch):
     def __init__(self, name: str) -> None:
         super().__init__(2, label=name)
-        self.name = name
+        self.title = name
 
 
 class Tickets(treadle.Semaphore):
