@@ -14,7 +14,7 @@ import treadle
 
 
 def main(name: str) -> None:
-    """Handle messages until Ctrl-C; to handle one is to print it, after its number of deliveries."""
+    """Handle messages until Ctrl-C: print each, after the number of its deliveries."""
     queue: treadle.Queue[tuple[int, str]] = treadle.Queue(maxsize=1000, name=name, persist=True)
     while True:
         with queue.lease() as lease:

@@ -2,10 +2,10 @@
 
     python producer.py jobs lines.txt
 
-The queue is found by its name and persists: it and what is in it stay when no program uses it, until
-`treadle gc jobs` or the machine's end. How far this program has come is kept beside the file, so that
-it goes on from there after a `kill -9`. A put happens entirely or not at all; a program killed between
-a put and its note puts that one line again: every line arrives at least once.
+The queue is found by its name and persists: it and what is in it stay when no program uses it,
+until `treadle gc jobs` or the machine's end. How far this program has come is kept beside the file,
+so that it goes on from there after a `kill -9`. A put happens entirely or not at all; a program
+killed between a put and its note puts that one line again: every line arrives at least once.
 """
 
 import sys

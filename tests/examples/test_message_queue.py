@@ -1,4 +1,4 @@
-"""The recipe of a message queue that outlives its programs: none of them is spared a ``kill -9``."""
+"""The recipe of a message queue that outlives its programs, each of them killed by SIGKILL."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """There is no semaphore between unrelated processes (python/cpython#82216).
 
-Without names yet: the programs get a pickled handle, by any way that bytes can go.
+With treadle they meet at a name; or get a pickled handle, by any way that bytes can go.
 """
 
 from __future__ import annotations
@@ -9,13 +9,15 @@ import multiprocessing
 import pickle
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 import treadle
-from tests.pains.programs import running, seen_in_this_version
+from tests.names.conftest import Start, names, start
+from tests.pains.programs import seen_in_this_version
 from tests.sync.threads import until
+
+__all__ = ["names", "start"]
 
 pytestmark = pytest.mark.slow
 
@@ -26,41 +28,60 @@ def test_the_standard_library_s_go_to_children_only() -> None:
         pickle.dumps(multiprocessing.Semaphore())
 
 
-# Says what it has: `True` for a permit that it acquired and keeps.
-ACQUIRE = """
-import pickle, sys
-semaphore = pickle.load({source})
-print(semaphore.acquire(blocking=False), flush=True)
-sys.stdin.readline()
-"""
-MAKE = """
-import os, pickle, sys
-import treadle
-semaphore = treadle.Semaphore(2)
-with open(sys.stdin.readline().strip(), "wb") as file:
-    pickle.dump(semaphore, file)
-print("made", flush=True)
-sys.stdin.readline()
-print(semaphore.get_value(), flush=True)
-"""
+# ---- By name
+
+_OPEN = "licence = treadle.BoundedSemaphore(2, name='licence')"
 
 
-def test_programs_share_a_semaphore_through_a_file(tmp_path: Path) -> None:
-    """They know nothing of each other but a file."""
-    handle = tmp_path / "semaphore"
-    acquire = ACQUIRE.format(source=f"open({str(handle)!r}, 'rb')")
-    with running(MAKE, stdin=subprocess.PIPE) as maker:
-        tell(maker, str(handle))
-        assert hear(maker) == "made"
-        with (
-            running(acquire, stdin=subprocess.PIPE) as one,
-            running(acquire, stdin=subprocess.PIPE) as two,
-        ):
-            assert hear(one) == hear(two) == "True"
-            with running(acquire, stdin=subprocess.PIPE) as three:
-                assert hear(three) == "False"
-            tell(maker, "look")
-            assert hear(maker) == "0"
+def test_programs_share_a_semaphore_by_its_name(start: Start) -> None:
+    """Whoever comes first makes it."""
+    one, two, three = start(), start(), start()
+    for program in one, two, three:
+        program.begin(_OPEN)
+    for program in one, two, three:
+        assert program.answer() is None
+    assert one.tell("licence.acquire(blocking=False)")
+    assert two.tell("licence.acquire(blocking=False)")
+    assert three.tell("licence.acquire(blocking=False)") is False
+    two.tell("licence.release()")
+    assert three.tell("licence.acquire(blocking=False)")
+
+
+def test_a_program_that_waits_is_woken_by_another(start: Start) -> None:
+    one, two = start(), start()
+    for program in one, two:
+        program.tell("work = treadle.Semaphore(0, name='work')")
+    one.begin("work.acquire()")
+    while not two.tell("work.statistics().waiting"):
+        pass
+    two.tell("work.release()")
+    assert one.answer() is True
+
+
+def test_a_killed_program_gives_its_permit_back(start: Start) -> None:
+    one, two = start(), start()
+    for program in one, two:
+        program.tell(_OPEN)
+        program.tell("licence.acquire()")
+    assert two.tell("licence.acquire(blocking=False)") is False
+    two.tell("import warnings; warnings.simplefilter('error')")
+    one.kill()
+    answer = two.tell("licence.acquire()")
+    assert answer.startswith("OwnerDiedWarning: semaphore 'licence'") and str(one.pid) in answer
+    assert two.tell("licence.acquire()") is True
+
+
+def test_programs_that_do_not_agree_are_told(start: Start) -> None:
+    one, two = start(), start()
+    one.tell(_OPEN)
+    answer = two.tell("treadle.BoundedSemaphore(3, name='licence')")
+    assert answer.startswith(
+        "HandleError: name 'licence' is that of BoundedSemaphore(2, reclaim=True), "
+        "and BoundedSemaphore(3, reclaim=True) was asked for"
+    )
+
+
+# ---- By handle
 
 
 def test_programs_share_a_semaphore_through_standard_input() -> None:
@@ -70,7 +91,7 @@ def test_programs_share_a_semaphore_through_standard_input() -> None:
     assert semaphore.get_value() == 3
 
 
-def test_a_program_that_waits_is_woken_by_another() -> None:
+def test_a_program_that_waits_is_woken_through_a_handle() -> None:
     semaphore = treadle.Semaphore(0)
     code = "import pickle, sys; print(pickle.load(sys.stdin.buffer).acquire())"
     with subprocess.Popen(
@@ -83,31 +104,3 @@ def test_a_program_that_waits_is_woken_by_another() -> None:
         program = "import pickle, sys; pickle.load(sys.stdin.buffer).release()"
         subprocess.run([sys.executable, "-c", program], input=pickle.dumps(semaphore), check=True)
         assert waiter.communicate()[0] == b"True\n"
-
-
-def test_a_killed_program_gives_its_permit_back() -> None:
-    semaphore = treadle.BoundedSemaphore(1, label="licence")
-    code = "import pickle, sys, time; print(pickle.load(sys.stdin.buffer).acquire(), flush=True)\n"
-    code += "sys.stdin.buffer.readline()"
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as program:
-        assert program.stdin is not None and program.stdout is not None
-        pickle.dump(semaphore, program.stdin)
-        program.stdin.flush()
-        assert program.stdout.readline() == b"True\n"
-        assert not semaphore.acquire(blocking=False)
-        program.kill()
-    with pytest.warns(treadle.OwnerDiedWarning, match=f"pid {program.pid}"):
-        assert semaphore.acquire()
-
-
-def tell(program: subprocess.Popen[str], line: str) -> None:
-    assert program.stdin is not None
-    program.stdin.write(line + "\n")
-    program.stdin.flush()
-
-
-def hear(program: subprocess.Popen[str]) -> str:
-    assert program.stdout is not None
-    return program.stdout.readline().strip()
