@@ -59,7 +59,7 @@ _CONTRACT: dict[str, dict[str, str]] = {
         "__exit__": _EXIT,
     },
     "RWLock": {
-        "": "*, shared=True, on_owner_death='raise', label=None",
+        "": "*, shared=True, name=None, persist=False, on_owner_death='raise', label=None",
         "acquire_read": "blocking=True, timeout=-1",
         "acquire_write": "blocking=True, timeout=-1",
         "release_read": "",
@@ -72,6 +72,7 @@ _CONTRACT: dict[str, dict[str, str]] = {
         "readers": _ATTRIBUTE,
         "label": _ATTRIBUTE,
         "shared": _ATTRIBUTE,
+        "name": _ATTRIBUTE,
         "statistics": "",
     },
     "Semaphore": {
@@ -110,12 +111,13 @@ _CONTRACT: dict[str, dict[str, str]] = {
         "statistics": "",
     },
     "Latch": {
-        "": "count, *, shared=True, label=None",
+        "": "count, *, shared=True, name=None, persist=False, label=None",
         "count_down": "n=1",
         "wait": "timeout=None",
         "count": _ATTRIBUTE,
         "label": _ATTRIBUTE,
         "shared": _ATTRIBUTE,
+        "name": _ATTRIBUTE,
         "statistics": "",
     },
     "Condition": {

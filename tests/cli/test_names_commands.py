@@ -52,6 +52,10 @@ all = [
     treadle.Condition(name="condition"),
     treadle.Barrier(2, name="barrier"),
     treadle.Queue(9, name="queue", persist=True),
+    treadle.RWLock(name="rwlock"),
+    treadle.Latch(5, name="latch"),
+    treadle.PriorityQueue(name="priorities"),
+    treadle.LifoQueue(name="stack"),
 ]
 all[0].acquire()
 all[2].acquire()
@@ -59,6 +63,9 @@ all[3].acquire()
 all[4].set()
 all[6].abort()
 all[7].put_many(range(3))
+all[8].acquire_read()
+all[9].count_down()
+all[10].put(1)
 lease = all[7].lease()
 """
 
@@ -78,6 +85,10 @@ def test_ls_tells_what_there_is(start: Start) -> None:
         "condition": "0 waiting",
         "barrier": "broken",
         "queue": "2 items, 1 on lease",
+        "rwlock": "read by 1",
+        "latch": "4 to come",
+        "priorities": "1 item",
+        "stack": "0 items",
     }
     assert found["queue"]["type"] == "Queue(9, maxbytes=0)"
     assert found["bounded"]["type"] == "BoundedSemaphore(4, reclaim=True)"

@@ -30,6 +30,12 @@ _OPENED = [
     "Queue(5)",
     "Queue(maxbytes=5)",
     "SimpleQueue()",
+    "LifoQueue()",
+    "PriorityQueue()",
+    "PriorityQueue(5)",
+    "RWLock()",
+    "Latch(2)",
+    "Latch(3)",
 ]
 
 
@@ -96,7 +102,12 @@ _CLASSES = [
     treadle.Event,
     treadle.Condition,
     lambda **options: treadle.Barrier(1, **options),
+    lambda **options: treadle.Latch(1, **options),
+    treadle.RWLock,
     treadle.Queue,
+    treadle.LifoQueue,
+    treadle.PriorityQueue,
+    treadle.SimpleQueue,
 ]
 
 

@@ -38,6 +38,10 @@ _KINDS = {
     ),
     "Barrier": ("treadle.Barrier(2, name='x')", "it.abort()", "it.broken", True),
     "Queue": ("treadle.Queue(5, maxbytes=99999, name='x')", "it.put('hello')", "it.get()", "hello"),
+    "RWLock": ("treadle.RWLock(name='x')", "it.acquire_write()", "it.acquire_read(False)", False),
+    "Latch": ("treadle.Latch(2, name='x')", "it.count_down()", "it.count", 1),
+    "LifoQueue": ("treadle.LifoQueue(name='x')", "it.put_many('ab')", "it.get()", "b"),
+    "PriorityQueue": ("treadle.PriorityQueue(name='x')", "it.put_many('ba')", "it.get()", "a"),
     "SimpleQueue": ("treadle.SimpleQueue(name='x')", "it.put('hello')", "it.get()", "hello"),
 }  # fmt: skip
 

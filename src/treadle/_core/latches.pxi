@@ -1,11 +1,12 @@
 # latches.pxi: Latch.
 
 cdef class Latch:
-    """Latch(count, *, shared=True, label=None)\n--\n
+    """Latch(count, *, shared=True, name=None, persist=False, label=None)\n--\n
     A count that goes down to zero, once, and that threads and processes wait for.
 
     At zero the latch is open, and stays so. Nobody owns a part of the count: whoever dies before it has counted down is
-    missed, so give ``wait`` a timeout where that may happen. Raises ValueError for a negative count.
+    missed, so give ``wait`` a timeout where that may happen. name, persist: as those of Lock; who opens a name gives the
+    count that it was made with. Raises ValueError for a negative count.
 
     >>> import treadle
     >>> ready = treadle.Latch(2)
@@ -23,8 +24,9 @@ cdef class Latch:
     def __cinit__(self, *args, **kwargs):
         self.body = &self.own  # an open private one, until __init__ has run
 
-    def __init__(self, count, *, shared=True, label=None):
-        cdef bytes text = _label(label)
+    def __init__(self, count, *, shared=True, name=None, persist=False, label=None):
+        cdef _Naming named = _named(name, persist, shared)
+        cdef bytes text = _label_of(label, name)
         cdef Mapping* mapping
         cdef Handle made
         count = _whole(count)
@@ -33,9 +35,12 @@ cdef class Latch:
         if count > LATCH_MAX:
             raise OverflowError(f"a latch counts from at most {LATCH_MAX}, not {count}")
         if shared:
-            mapping = _home()
-            if not make_latch(mapping, _token_in(mapping), count, text, made):
-                raise _arena_full("a latch")
+            mapping = _arena_of(named)
+            if named is None or not named.found(f"Latch({count})", made):
+                if not make_latch(mapping, _token_in(mapping), count, text, made):
+                    raise _arena_full("a latch", mapping)
+                if named is not None:
+                    named.publish(made)
             drop_object(self.handle)  # __init__ may be called again
             self.handle = made
             self.body = <LatchBody*>body_of(self.handle.block)
@@ -109,6 +114,16 @@ cdef class Latch:
         False
         """
         return self.handle.mapping != NULL
+
+    @property
+    def name(self):
+        """By what name other programs find it, or None.
+
+        >>> import treadle
+        >>> treadle.Latch(3, name="ships in the harbour").name
+        'ships in the harbour'
+        """
+        return _name_of(self.handle)
 
     def statistics(self):
         """Returns a ``LatchStatistics``.

@@ -262,8 +262,16 @@ def object_of(bytes ticket):
         return _rebuild_condition(ticket)
     if kind == KIND_BARRIER:
         return _rebuild_barrier(ticket)
+    if kind == KIND_RWLOCK:
+        return _rebuild_rwlock(RWLock, ticket, False)
+    if kind == KIND_LATCH:
+        return _rebuild_latch(Latch, ticket)
     if kind == KIND_QUEUE:
         return _rebuild_queue(Queue, ticket)
+    if kind == KIND_PRIORITY_QUEUE:
+        return _rebuild_queue(PriorityQueue, ticket)
+    if kind == KIND_LIFO_QUEUE:
+        return _rebuild_queue(LifoQueue, ticket)
     return None
 
 

@@ -1,7 +1,7 @@
 # rwlocks.pxi: RWLock, and the holds that its read(), write() and recover() return.
 
 cdef class RWLock:
-    """RWLock(*, shared=True, on_owner_death='raise', label=None)\n--\n
+    """RWLock(*, shared=True, name=None, persist=False, on_owner_death='raise', label=None)\n--\n
     A lock that many may hold for reading, or one for writing; for threads and processes.
 
     A hold belongs to the thread that acquired it, and only that releases it. A thread that reads may read again. A
@@ -16,7 +16,7 @@ cdef class RWLock:
     with ``on_owner_death="recover"`` it is had as it is, and an OwnerDiedWarning says who died.
 
     shared: whether the state lies in shared memory, so that the lock can be pickled and used from other processes.
-    label: what reports call it; by default the module and line that made it.
+    name, persist: as those of Lock. label: what reports call it; by default the name, or the module and line that made it.
 
     >>> import treadle
     >>> lock = treadle.RWLock()
@@ -38,15 +38,19 @@ cdef class RWLock:
         self.body = &self.own  # a free private lock, until __init__ has run
         rwlock_initialise(self.own, b"")
 
-    def __init__(self, *, shared=True, on_owner_death="raise", label=None):
-        cdef bytes text = _label(label)
+    def __init__(self, *, shared=True, name=None, persist=False, on_owner_death="raise", label=None):
+        cdef _Naming named = _named(name, persist, shared)
+        cdef bytes text = _label_of(label, name)
         cdef Mapping* mapping
         cdef Handle made
         self.take_over = _takes_over(on_owner_death)
         if shared:
-            mapping = _home()
-            if not make_rwlock(mapping, _token_in(mapping), text, made):
-                raise _arena_full("a lock")
+            mapping = _arena_of(named)
+            if named is None or not named.found("RWLock()", made):
+                if not make_rwlock(mapping, _token_in(mapping), text, made):
+                    raise _arena_full("a lock", mapping)
+                if named is not None:
+                    named.publish(made)
             drop_object(self.handle)  # __init__ may be called again
             self.handle = made
             self.body = <RWLockBody*>body_of(self.handle.block)
@@ -211,6 +215,16 @@ cdef class RWLock:
         False
         """
         return self.handle.mapping != NULL
+
+    @property
+    def name(self):
+        """By what name other programs find it, or None.
+
+        >>> import treadle
+        >>> treadle.RWLock(name="index of the books").name
+        'index of the books'
+        """
+        return _name_of(self.handle)
 
     def statistics(self):
         """Returns an ``RWLockStatistics``.

@@ -10,8 +10,10 @@ from treadle import HandleError, TreadleError
 from treadle._core import list_names, names_path, object_of
 from treadle._records import (
     EventStatistics,
+    LatchStatistics,
     LockStatistics,
     QueueStatistics,
+    RWLockStatistics,
     SemaphoreStatistics,
 )
 from treadle.cli import CommandError
@@ -87,18 +89,26 @@ def _state(ticket: bytes) -> str:
         return "gone by now"
     of = getattr(thing, "statistics", None)
     match None if of is None else of():
-        case LockStatistics(inconsistent=True):
+        case LockStatistics(inconsistent=True) | RWLockStatistics(inconsistent=True):
             return "inconsistent: its owner died"
-        case LockStatistics(owner=owner, locked=locked):
+        case RWLockStatistics(readers=readers) if readers:
+            return f"read by {readers}"
+        case (
+            LockStatistics(owner=owner, locked=locked)
+            | RWLockStatistics(owner=owner, locked=locked)
+        ):
             by = "" if owner is None else f" by pid {owner.pid}"
             return f"held{by}" if locked else "free"
         case SemaphoreStatistics(value=value):
             return f"{value} free"
+        case LatchStatistics(count=count):
+            return f"{count} to come" if count else "open"
         case EventStatistics(is_set=is_set):
             return "set" if is_set else "unset"
         case QueueStatistics(qsize=items, leased=leased, is_shutdown=is_shutdown):
             out = f", {leased} on lease" if leased else ""
-            return f"{items} items{out}{', shut down' if is_shutdown else ''}"
+            what = "1 item" if items == 1 else f"{items} items"
+            return f"{what}{out}{', shut down' if is_shutdown else ''}"
     if getattr(thing, "broken", False):
         return "broken"
     waiting = getattr(thing, "waiting", None)
