@@ -21,8 +21,7 @@ import stat
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from treadle._core import Lock, import_lazily
@@ -213,12 +212,17 @@ class Fifo:
         if len(view) <= ROOM:
             self._write_chunk(FIRST, len(view), view, deadline)
             return
-        with self._in_turn(deadline):  # one message at a time goes under this writer's number
+        turn: list[bool] = []
+        try:  # one message at a time goes under this writer's number
+            self._await_turn(turn, deadline)
             flags = FIRST
             while len(view) > 0:
                 self._write_chunk(flags, len(view), view[:ROOM], deadline)
                 view = view[ROOM:]
                 flags = 0
+        finally:
+            if True in turn:
+                self._turn.release()
 
     def recv_bytes(self, timeout: float | None = None) -> bytes:
         """Receives the bytes of a message. As ``recv``, without unpickling.
@@ -247,11 +251,15 @@ class Fifo:
         deadline = _deadline(timeout)
         if self._raw:
             return self._ready(select.POLLIN, deadline)
+        turn: list[bool] = []
         try:
-            with self._in_turn(deadline):
-                self._messages.await_one(self._read, deadline)
+            self._await_turn(turn, deadline)
+            self._messages.await_one(self._read, deadline)
         except TimeoutError:
             return False
+        finally:
+            if True in turn:
+                self._turn.release()
         return True
 
     # ---- Bytes as they are
@@ -273,14 +281,19 @@ class Fifo:
         self._usable("r", raw=True)
         deadline = _deadline(timeout)
         taken = b""
+        turn: list[bool] = []
         try:
-            with self._in_turn(deadline):
+            try:
+                self._await_turn(turn, deadline)
                 if size < 0:
                     while self._read(AT_A_TIME, deadline):
                         pass
                 elif size > 0 and not any(self._messages.fragments):
                     self._read(size, deadline)
                 taken = self._take(size)
+            finally:
+                if True in turn:
+                    self._turn.release()
         except BaseException:  # an interrupt: they are as good as they were
             if taken:
                 self._messages.fragments.appendleft(taken)
@@ -449,14 +462,19 @@ class Fifo:
         self._usable("r", raw=False)
         deadline = _deadline(timeout)
         taken: bytes | Exception | None = None
+        turn: list[bool] = []
         try:
-            with self._in_turn(deadline):
+            try:
+                self._await_turn(turn, deadline)
                 self._messages.await_one(self._read, deadline)
                 taken = self._messages.arrived[0]
                 del self._messages.arrived[0]
+            finally:
+                if True in turn:
+                    self._turn.release()
             if isinstance(taken, bytes):
                 return taken if rebuild is None else rebuild(taken)
-        except Exception:
+        except ItemError:
             raise
         except BaseException:  # an interrupt: the message is as good as it was
             if taken is not None:
@@ -489,15 +507,16 @@ class Fifo:
                 + ("for messages; open it with raw=True" if raw else "with raw=True")
             )
 
-    @contextmanager
-    def _in_turn(self, deadline: float) -> Iterator[None]:
+    def _await_turn(self, turn: list[bool], deadline: float) -> None:
+        """Acquire the lock, and say so in ``turn`` in the same call of C.
+
+        A signal handler may raise between any two calls: no ``with`` on anything written in Python
+        would be sure to release what it has acquired.
+        """
         left = -1.0 if deadline == math.inf else max(deadline - time.monotonic(), 0.0)
-        if not self._turn.acquire(timeout=left):
+        turn.extend(map(self._turn.acquire, (True,), (left,)))
+        if True not in turn:
             raise TimeoutError(f"another thread is busy with fifo {self._path!r}")
-        try:
-            yield
-        finally:
-            self._turn.release()
 
     def _read(self, size: int, deadline: float) -> bool:
         """Append up to so many bytes to the fragments; false at the end."""

@@ -17,7 +17,6 @@
 
 namespace treadle::core {
 
-using channel::Want;
 using ChannelState = channel::ChannelState<SharedWorld>;
 using platform::BellWait;
 using platform::PrivateWorld;
@@ -51,25 +50,28 @@ inline bool make_channel(Mapping* m, Token token, bool duplex, std::uint64_t max
     });
 }
 
-inline void ring_other_if_wanted(const ChannelEnd& e, Want what) noexcept {
-    if (channel_of(e)->ends[1 - e.side].bell.claim(what)) platform::ring_bell(e.other);
-}
+// The bells' pipes as this end holds them.
+struct OwnBell {
+    int read_end;
+    void silence() noexcept { platform::silence_bell(read_end); }
+    void take() noexcept { platform::take_ring(read_end); }
+    void ring() noexcept { platform::ring_own_bell(read_end); }
+};
+struct OtherBell {
+    int write_end;
+    void ring() noexcept { platform::ring_bell(write_end); }
+};
 
-// An exposed end is readable exactly while there is something: `silenced` says that a byte may have been taken away.
-inline void show_inbox(const ChannelEnd& e, bool silenced) noexcept {
-    auto& bell = channel_of(e)->ends[e.side].bell;
-    if (!bell.exposed() || !can_receive(e)) return;
-    if (inbox(e).size() == 0) {
-        bell.want(Want::messages);
-        platform::silence_bell(e.bell);
-        silenced = true;
-    }
-    if (silenced && inbox(e).size() != 0) platform::ring_own_bell(e.bell);
+inline auto& bell_of(const ChannelEnd& e) noexcept { return channel_of(e)->ends[e.side].bell; }
+inline auto& bell_of_other(const ChannelEnd& e) noexcept { return channel_of(e)->ends[1 - e.side].bell; }
+inline void show_inbox(const ChannelEnd& e) noexcept {
+    if (can_receive(e)) bell_of(e).show(OwnBell{e.bell}, inbox(e));
 }
 inline void expose_end(const ChannelEnd& e) noexcept {
-    channel_of(e)->ends[e.side].bell.expose();
-    if (can_receive(e) && inbox(e).size() != 0) platform::ring_own_bell(e.bell);
+    if (can_receive(e)) bell_of(e).expose(OwnBell{e.bell}, inbox(e));
 }
+
+enum class Want { messages, room };
 
 // One thread's stay at the bell.
 class BellStay {
@@ -80,7 +82,7 @@ public:
         if (is_sentry_) e_.sentry.store(0, std::memory_order_seq_cst);
         else e_.followers.fetch_sub(1, std::memory_order_relaxed);
         move_pulse();  // another becomes sentry
-        if (silenced_) show_inbox(e_, true);
+        show_inbox(e_);
     }
     BellStay(const BellStay&) = delete;
     BellStay& operator=(const BellStay&) = delete;
@@ -91,20 +93,19 @@ public:
         entered_ = true;
         pulse_ = e_.pulse.load(std::memory_order_seq_cst);
         if (!is_sentry_) take_watch();
-        auto& bell = channel_of(e_)->ends[e_.side].bell;
-        bell.want(what_);
-        // With a selector beside, the byte that stands for messages must stay. So a sender cannot sleep for room then.
-        heeding_ = what_ == Want::messages || !bell.exposed() || !can_receive(e_) || inbox(e_).size() == 0;
-        if (!is_sentry_ || !heeding_) return;
-        platform::silence_bell(e_.bell);
-        silenced_ = true;
-        move_pulse();  // the byte may have been another's
+        auto& bell = bell_of(e_);
+        // A selector takes every byte for a message. So beside one a sender naps.
+        heeding_ = what_ == Want::messages || !bell.exposed();
+        if (is_sentry_ && heeding_) {
+            if (can_receive(e_)) bell.settle(inbox(e_).taken(), OwnBell{e_.bell});  // for all who sleep here
+            else platform::silence_bell(e_.bell);
+        }
+        if (is_sentry_) move_pulse();  // the byte may have been another's
+        if (what_ == Want::room && heeding_) bell.want_room();
     }
     BellWait rest(std::int64_t nanoseconds) noexcept {
-        if (is_sentry_) {
-            if (!heeding_ && nanoseconds > kNap) nanoseconds = kNap;
-            return platform::await_bell(e_.bell, e_.other, nanoseconds, heeding_);
-        }
+        if (!heeding_ && nanoseconds > kNap) nanoseconds = kNap;
+        if (is_sentry_) return platform::await_bell(e_.bell, e_.other, nanoseconds, heeding_);
         switch (PrivateWorld::wait(&e_.pulse, pulse_, nanoseconds)) {
             case FutexWait::timeout: return BellWait::timeout;
             case FutexWait::interrupted: return BellWait::interrupted;
@@ -129,7 +130,7 @@ private:
     Want what_;
     std::int32_t pid_;
     std::uint32_t pulse_ = 0;
-    bool entered_ = false, is_sentry_ = false, heeding_ = true, silenced_ = false;
+    bool entered_ = false, is_sentry_ = false, heeding_ = true;
 };
 
 // Attempts until the machine says something else than `blocked` or `waiting`: its word, kTimeout, kInterrupted, or
@@ -217,7 +218,7 @@ inline int channel_send(ChannelEnd& e, Token token, const char* frame) noexcept 
             e, token, Want::room, [&](auto& who, Wait& wait) { return outbox(e).attempt_put(who, frame, 1, accepted, wait); },
             Result::full, kForever);
     });
-    if (result == static_cast<int>(Result::done)) ring_other_if_wanted(e, Want::messages);
+    if (result == static_cast<int>(Result::done)) bell_of_other(e).ring_for_messages(outbox(e).puts(), OtherBell{e.other});
     return result;
 }
 inline int channel_receive(ChannelEnd& e, Token token, char* out, Taken* got) noexcept {
@@ -228,8 +229,8 @@ inline int channel_receive(ChannelEnd& e, Token token, char* out, Taken* got) no
             Result::empty, kForever);
     });
     if (result == static_cast<int>(Result::done)) {
-        ring_other_if_wanted(e, Want::room);
-        show_inbox(e, false);
+        bell_of_other(e).ring_for_room(OtherBell{e.other});
+        show_inbox(e);
     }
     return result;
 }

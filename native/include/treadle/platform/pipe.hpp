@@ -42,14 +42,22 @@ inline void ring_own_bell(int read_end) noexcept {
     ring_bell(fd);
     close(fd);
 }
-inline void silence_bell(int read_end) noexcept {
+// Takes what is there; says whether there was anything.
+inline bool silence_bell(int read_end) noexcept {
     char bytes[64];
+    bool any = false;
     for (;;) {
         const ssize_t count = read(read_end, bytes, sizeof bytes);
-        if (count == static_cast<ssize_t>(sizeof bytes)) continue;
-        if (count < 0 && errno == EINTR) continue;
-        return;
+        any = any || count > 0;
+        if (count == static_cast<ssize_t>(sizeof bytes) || (count < 0 && errno == EINTR)) continue;
+        return any;
     }
+}
+// Takes a byte that somebody is just about to write, unless he has died over it.
+inline void take_ring(int read_end) noexcept {
+    if (silence_bell(read_end)) return;
+    pollfd bell{read_end, POLLIN, 0};
+    if (poll(&bell, 1, 2) > 0) silence_bell(read_end);
 }
 
 // Has everybody gone who holds the reading end of this bell?
