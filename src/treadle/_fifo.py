@@ -210,14 +210,14 @@ class Fifo:
         view = view[offset:end]
         deadline = _deadline(timeout)
         if len(view) <= ROOM:
-            self._write_chunk(FIRST, len(view), view, deadline)
+            self._write(chunk(FIRST, self._number(), len(view), view), deadline)
             return
         turn: list[bool] = []
         try:  # one message at a time goes under this writer's number
             self._await_turn(turn, deadline)
-            flags = FIRST
+            flags, number = FIRST, self._number()
             while len(view) > 0:
-                self._write_chunk(flags, len(view), view[:ROOM], deadline)
+                self._write(chunk(flags, number, len(view), view[:ROOM]), deadline)
                 view = view[ROOM:]
                 flags = 0
         finally:
@@ -447,9 +447,6 @@ class Fifo:
         raise TypeError("a Fifo cannot be pickled: send its path, and open that there")
 
     # ---- Chunks
-
-    def _write_chunk(self, flags: int, left: int, payload: memoryview, deadline: float) -> None:
-        self._write(chunk(flags, self._number(), left, payload), deadline)
 
     def _number(self) -> int:
         pid, number = self._writer
