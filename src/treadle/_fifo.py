@@ -517,16 +517,20 @@ class Fifo:
 
     def _read(self, size: int, deadline: float) -> bool:
         """Append up to so many bytes to the fragments; false at the end."""
+        hung_up = False  # before the read: a writer may come, write and go in between
         while True:
             try:
                 self._messages.fragments.extend(map(os.read, (self._fd,), (size,)))
                 if self._messages.fragments[-1]:
                     return True
                 self._messages.fragments.pop()
-                if self._hung_up():
+                if hung_up:
                     return False
+                hung_up = self._hung_up()
+                if hung_up:
+                    continue
             except BlockingIOError:
-                pass
+                hung_up = False
             if not self._ready(select.POLLIN, deadline):
                 raise TimeoutError(f"nothing came through fifo {self._path!r}")
 

@@ -239,6 +239,23 @@ def test_the_end_is_when_all_writers_have_gone(path: str) -> None:
             assert reader.recv() == "again"
 
 
+def test_a_writer_that_comes_and_goes_between_two_looks_is_heard(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = treadle.Fifo._hung_up
+    writers = iter([True])
+
+    def come_and_go_first(reader: treadle.Fifo) -> bool:
+        for _ in writers:
+            with treadle.Fifo(path, "w") as writer:
+                writer.send("heard")
+        return look(reader)
+
+    with treadle.Fifo(path, "r") as reader:
+        monkeypatch.setattr(treadle.Fifo, "_hung_up", come_and_go_first)
+        assert reader.recv() == "heard"
+
+
 def test_a_killed_writer_is_an_end(path: str) -> None:
     def open_and_wait(line: Connection) -> None:
         with treadle.Fifo(path, "w"):
