@@ -111,7 +111,7 @@ def test_a_header_that_points_down_is_not_told(tree: Path, text: str) -> None:
         ("demo/some.py", "from treadle.benchmarks import X", "imports treadle.benchmarks"),
         ("benchmarks/some.py", "from treadle.cli import main", "imports treadle.cli"),
         ("_pool/some.py", "", "falls under no rule"),
-        ("aio.py", "", "falls under no rule"),
+        ("observe.py", "", "falls under no rule"),
     ],
 )
 def test_a_module_that_points_up_is_told(tree: Path, path: str, text: str, breach: str) -> None:

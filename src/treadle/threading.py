@@ -93,6 +93,8 @@ class Condition(treadle.Condition):
     False
     """
 
+    name = None  # subclasses may have one of their own
+
     def __init__(self, lock: Any = None) -> None:
         super().__init__(lock, shared=False, label=call_site())
 
@@ -112,6 +114,8 @@ class Semaphore(treadle.Semaphore):
     False
     """
 
+    name = None  # subclasses may have one of their own
+
     def __init__(self, value: int = 1) -> None:
         super().__init__(value, shared=False, label=call_site())
 
@@ -125,6 +129,8 @@ class BoundedSemaphore(treadle.BoundedSemaphore):
     True
     """
 
+    name = None  # subclasses may have one of their own
+
     def __init__(self, value: int = 1) -> None:
         super().__init__(value, shared=False, label=call_site())
 
@@ -136,6 +142,8 @@ class Event(treadle.Event):
     >>> threading.Event().is_set()
     False
     """
+
+    name = None  # subclasses may have one of their own
 
     def __init__(self) -> None:
         super().__init__(shared=False, label=call_site())
@@ -155,6 +163,8 @@ class Barrier(treadle.Barrier):
     >>> threading.Barrier(1).wait()
     0
     """
+
+    name = None  # subclasses may have one of their own
 
     def __init__(
         self, parties: int, action: Callable[[], object] | None = None, timeout: float | None = None

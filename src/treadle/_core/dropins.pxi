@@ -34,6 +34,8 @@ cdef class PrivateQueue(Queue):
     def __init__(self, maxsize=0):
         self._make_private(maxsize, PrivateQueue)
 
+    name = None  # not named, and left to subclasses, which may have a name of their own
+
     cdef int _make_private(self, maxsize, base) except -1:
         if type(self) is not base and _has_hooks_of_its_own(type(self), base):
             self.store = _hook_store(self, max(_whole(maxsize), 0), _label(None))
@@ -227,6 +229,8 @@ cdef class PrivateSimpleQueue(Queue):
     >>> jobs.get()
     'job'
     """
+
+    name = None
 
     def __init__(self, *args, **kwargs):
         if args or kwargs:
