@@ -23,7 +23,7 @@ import weakref
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
-from treadle._core import PENDING, TaskIdentity, Waiter
+from treadle._core import PENDING, ReadPlace, TaskIdentity, Waiter
 from treadle._errors import Empty, Full, ShutDown
 
 if TYPE_CHECKING:
@@ -31,7 +31,17 @@ if TYPE_CHECKING:
 
     from treadle import _core, _sync
 
-__all__ = ["Barrier", "Condition", "Event", "Lock", "Queue", "RLock", "Semaphore"]
+__all__ = [
+    "Barrier",
+    "Condition",
+    "Event",
+    "Latch",
+    "Lock",
+    "Queue",
+    "RLock",
+    "RWLock",
+    "Semaphore",
+]
 
 _T = TypeVar("_T")
 
@@ -290,6 +300,89 @@ class RLock(_Entered):
         await _until(functools.partial(restore, _identity(), saved))
 
 
+class _Hold:
+    """``async with lock.aio.read()`` and ``write()``."""
+
+    __slots__ = ("_acquire", "_release")
+
+    def __init__(self, acquire: Callable[[], Awaitable[bool]], release: Callable[[], None]) -> None:
+        self._acquire = acquire
+        self._release = release
+
+    async def __aenter__(self) -> None:
+        await self._acquire()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._release()
+
+
+class RWLock:
+    """A ``treadle.RWLock`` for tasks: ``lock.aio``. The task holds it, not its thread.
+
+    >>> import asyncio, treadle
+    >>> lock = treadle.RWLock()
+    >>> async def main():
+    ...     async with lock.aio.write():
+    ...         return lock.locked()
+    >>> asyncio.run(main())
+    True
+    """
+
+    __slots__ = ("_lock",)
+
+    def __init__(self, lock: _core.RWLock) -> None:
+        self._lock = lock
+
+    def read(self) -> _Hold:
+        """Returns an asynchronous context manager that holds the lock for reading."""
+        return _Hold(self.acquire_read, self.release_read)
+
+    def write(self) -> _Hold:
+        """Returns an asynchronous context manager that holds the lock for writing."""
+        return _Hold(self.acquire_write, self.release_write)
+
+    async def acquire_read(self, blocking: bool = True, timeout: float | None = -1) -> bool:
+        """As ``treadle.RWLock.acquire_read``, for the calling task."""
+        identity, place, lock = _identity(), ReadPlace(), self._lock
+        attempt = functools.partial(lock._attempt_read_by, identity, place)
+        try:
+            result = await _until(attempt, _acquire_timeout(blocking, timeout))
+        except BaseException:
+            if lock._cancel_read_by(identity, place):
+                lock._release_read_by(identity)
+            raise
+        return result is not PENDING or lock._cancel_read_by(identity, place)
+
+    async def acquire_write(self, blocking: bool = True, timeout: float | None = -1) -> bool:
+        """As ``treadle.RWLock.acquire_write``, for the calling task."""
+        identity, lock = _identity(), self._lock
+        attempt = functools.partial(lock._attempt_write_by, identity)
+        result = PENDING
+        try:
+            result = await _until(attempt, _acquire_timeout(blocking, timeout))
+        finally:
+            if result is PENDING:
+                lock._cancel_write_by(identity)
+        return result is not PENDING
+
+    def release_read(self) -> None:
+        """As ``treadle.RWLock.release_read``, for the calling task."""
+        self._lock._release_read_by(_identity())
+
+    def release_write(self) -> None:
+        """As ``treadle.RWLock.release_write``, for the calling task."""
+        self._lock._release_write_by(_identity())
+
+    def locked(self) -> bool:
+        """As ``treadle.RWLock.locked``."""
+        return self._lock.locked()
+
+
 class Semaphore(_Entered):
     """A ``treadle.Semaphore`` or ``BoundedSemaphore`` for tasks: ``semaphore.aio``.
 
@@ -325,7 +418,7 @@ class Semaphore(_Entered):
         return self._semaphore.get_value()
 
 
-# ---- Event, Condition, Barrier
+# ---- Event, Latch, Condition, Barrier
 
 
 class Event:
@@ -359,6 +452,33 @@ class Event:
     def is_set(self) -> bool:
         """As ``treadle.Event.is_set``."""
         return self._event.is_set()
+
+
+class Latch:
+    """A ``treadle.Latch`` for tasks: ``latch.aio``.
+
+    >>> import asyncio, treadle
+    >>> asyncio.run(treadle.Latch(1).aio.wait(timeout=0.01))
+    False
+    """
+
+    __slots__ = ("_latch",)
+
+    def __init__(self, latch: _core.Latch) -> None:
+        self._latch = latch
+
+    async def wait(self, timeout: float | None = None) -> bool:
+        """As ``treadle.Latch.wait``."""
+        return await _until(self._latch._attempt, timeout) is not PENDING
+
+    def count_down(self, n: int = 1) -> None:
+        """As ``treadle.Latch.count_down``."""
+        self._latch.count_down(n)
+
+    @property
+    def count(self) -> int:
+        """As ``treadle.Latch.count``."""
+        return self._latch.count
 
 
 class Condition(_Entered):

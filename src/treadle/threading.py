@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from threading import ExceptHookArgs as ExceptHookArgs
     from threading import Thread as Thread
     from threading import ThreadError as ThreadError
-    from threading import Timer as Timer
     from threading import active_count as active_count
     from threading import current_thread as current_thread
     from threading import enumerate as enumerate
@@ -170,6 +169,17 @@ class Barrier(treadle.Barrier):
         self, parties: int, action: Callable[[], object] | None = None, timeout: float | None = None
     ) -> None:
         super().__init__(parties, action, timeout, shared=False, label=call_site())
+
+
+class Timer(treadle.Timer):
+    """A call of a function after a while: ``threading.Timer``, without a thread of its own.
+
+    >>> from treadle import threading
+    >>> timer = threading.Timer(0.01, print, ["tick"])
+    >>> timer.start()
+    >>> timer.join()
+    tick
+    """
 
 
 def _deprecated(old: str, new: str) -> None:

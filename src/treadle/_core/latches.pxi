@@ -86,6 +86,24 @@ cdef class Latch:
         return result == DONE
 
     @property
+    def aio(self):
+        """The same latch for tasks of event loops: a ``treadle.aio.Latch``.
+
+        >>> import asyncio, treadle
+        >>> ready = treadle.Latch(1)
+        >>> async def main():
+        ...     asyncio.get_running_loop().call_soon(ready.count_down)
+        ...     return await ready.aio.wait()
+        >>> asyncio.run(main())
+        True
+        """
+        return _aio().Latch(self)
+
+    def _attempt(self, Waiter waiter):
+        waiter._begin(self.handle, False)
+        return True if latch_attempt(self.body, self.handle, &waiter.wait) == DONE else _PENDING
+
+    @property
     def count(self):
         """How much is left to count down, at this instant.
 

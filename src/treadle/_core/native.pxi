@@ -186,6 +186,7 @@ cdef extern from "sync_ops.hpp" namespace "treadle::core" nogil:
     bint make_latch(Mapping*, Token, uint32_t, const char*, Handle&)
     void latch_initialise(LatchBody&, uint32_t, const char*)
     int latch_wait(LatchBody*, const Handle&, Token, int64_t)
+    int latch_attempt(LatchBody*, const Handle&, Wait*)
     void latch_count_down(LatchBody*, const Handle&, uint32_t)
 
     cppclass WordCondition "treadle::word::Condition<treadle::core::SharedWorld>":
@@ -243,6 +244,12 @@ cdef extern from "rwlock_ops.hpp" namespace "treadle::core" nogil:
     bint rwlock_try_write(RWLockBody*, const Handle&, Token)
     int rwlock_read(RWLockBody*, const Handle&, Token, int64_t, OnDeath, Token*)
     int rwlock_write(RWLockBody*, const Handle&, Token, int64_t, OnDeath, Token*)
+    cppclass ReadTicket:
+        pass
+    int rwlock_read_attempt(RWLockBody*, const Handle&, Token, bint, OnDeath, ReadTicket*, Token*, Wait*)
+    bint rwlock_cancel_read(RWLockBody*, const Handle&, Token, ReadTicket*)
+    int rwlock_write_attempt(RWLockBody*, const Handle&, Token, bint, OnDeath, Token*, Wait*)
+    void rwlock_cancel_write(RWLockBody*, const Handle&, Token)
     int rwlock_end_read(RWLockBody*, const Handle&, Token)
     int rwlock_end_write(RWLockBody*, const Handle&, Token)
     int rwlock_restore(RWLockBody*, const Handle&, Token)

@@ -155,6 +155,49 @@ inline int rwlock_write(SharedRWLock* shared, const Handle& h, Token token, std:
     });
 }
 
+// One attempt each, for a task. A read that has enlisted is cancelled by whoever gives up waiting.
+using word::ReadTicket;
+inline int rwlock_read_attempt(SharedRWLock* shared, const Handle& h, Token token, bool look, OnDeath on_death, ReadTicket* ticket,
+                               Token* dead, Wait* wait) noexcept {
+    *dead = word::kNobody;
+    if (rwlock_is_mine(shared, token)) return kWouldWaitForItself;
+    return rwlock_in_world(h, shared, token, [&](auto& body, auto who) {
+        who.look = who.look || look;
+        Result result;
+        do {
+            result = body.lock.attempt_read(who, token, true, rwlock_on_death(h, on_death), *ticket, *dead, *wait);
+        } while (result == Result::no_room && grow_readers(shared, h, token));
+        if (result == Result::no_room) return static_cast<int>(Result::no_memory);
+        if (result == Result::owner_died || result == Result::inconsistent) *dead = body.lock.writer().owner();
+        return static_cast<int>(result);
+    });
+}
+// Was it let in before it could give up?
+inline bool rwlock_cancel_read(SharedRWLock* shared, const Handle& h, Token token, ReadTicket* ticket) noexcept {
+    if (!ticket->enlisted) return false;
+    return rwlock_in_world(h, shared, token, [&](auto& body, auto) {
+        return section(h, token, [&](auto& w, Wait& wait) { return body.lock.attempt_cancel_read(w, token, *ticket, wait); }) !=
+               Result::done;
+    });
+}
+inline int rwlock_write_attempt(SharedRWLock* shared, const Handle& h, Token token, bool look, OnDeath on_death, Token* dead,
+                                Wait* wait) noexcept {
+    *dead = word::kNobody;
+    if (rwlock_is_mine(shared, token) || rwlock_reads_of(shared, h, token) != 0) return kWouldWaitForItself;
+    return rwlock_in_world(h, shared, token, [&](auto& body, auto who) {
+        who.look = who.look || look;
+        const Result result = body.lock.attempt_write(who, token, rwlock_on_death(h, on_death), *dead, *wait);
+        if (result == Result::done) note_holder(body);
+        else if (result == Result::owner_died || result == Result::inconsistent) *dead = body.lock.writer().owner();
+        return static_cast<int>(result);
+    });
+}
+inline void rwlock_cancel_write(SharedRWLock* shared, const Handle& h, Token token) noexcept {
+    rwlock_in_world(h, shared, token, [&](auto& body, auto) {
+        section(h, token, [&](auto& w, Wait& wait) { return body.lock.attempt_cancel_write(w, token, wait); });
+    });
+}
+
 inline void rwlock_initialise(SharedRWLock& body, const char* label) noexcept {
     body.lock.initialise(body.table, kFirstReaders);
     copy_label(body.label, sizeof body.label, label);

@@ -226,6 +226,74 @@ cdef class RWLock:
         """
         return _name_of(self.handle)
 
+    @property
+    def aio(self):
+        """The same lock for tasks of event loops: a ``treadle.aio.RWLock``, held by the task, not by its thread.
+
+        >>> import asyncio, treadle
+        >>> lock = treadle.RWLock()
+        >>> async def main():
+        ...     async with lock.aio.read():
+        ...         return lock.readers
+        >>> asyncio.run(main())
+        1
+        """
+        return _aio().RWLock(self)
+
+    # For a task: `identity` is what it goes by (tasks.pxi).
+
+    def _attempt_read_by(self, TaskIdentity identity, ReadPlace place, Waiter waiter):
+        cdef Token token = identity.token_in(self.handle), dead = 0
+        waiter._begin(self.handle, True)
+        cdef int result = rwlock_read_attempt(
+            self.body, self.handle, token, waiter.look, ADOPT if self.take_over else REPORT, &place.ticket, &dead, &waiter.wait
+        )
+        if result == BLOCKED:
+            return _PENDING
+        if result != DONE:
+            self._not_had_by(result, dead, token)
+        try:
+            self._had(dead)
+        except BaseException:
+            self._end_read_as(token)
+            raise
+        return True
+
+    def _cancel_read_by(self, TaskIdentity identity, ReadPlace place):
+        """Gives up waiting to read; returns whether it was let in before."""
+        cdef bint admitted = rwlock_cancel_read(
+            self.body, self.handle, identity.token_in(self.handle), &place.ticket
+        )
+        _tell()
+        return bool(admitted)
+
+    def _attempt_write_by(self, TaskIdentity identity, Waiter waiter):
+        cdef Token token = identity.token_in(self.handle), dead = 0
+        waiter._begin(self.handle, True)
+        cdef int result = rwlock_write_attempt(
+            self.body, self.handle, token, waiter.look, ADOPT if self.take_over else REPORT, &dead, &waiter.wait
+        )
+        if result == BLOCKED:
+            return _PENDING
+        if result != DONE:
+            self._not_had_by(result, dead, token)
+        try:
+            self._had(dead)
+        except BaseException:
+            self._end_write_as(token)
+            raise
+        return True
+
+    def _cancel_write_by(self, TaskIdentity identity):
+        rwlock_cancel_write(self.body, self.handle, identity.token_in(self.handle))
+        _tell()
+
+    def _release_read_by(self, TaskIdentity identity):
+        self._end_read_as(identity.token_in(self.handle))
+
+    def _release_write_by(self, TaskIdentity identity):
+        self._end_write_as(identity.token_in(self.handle))
+
     def statistics(self):
         """Returns an ``RWLockStatistics``.
 
@@ -289,6 +357,9 @@ cdef class RWLock:
         return 0
 
     cdef bint _not_had(self, int result, Token dead) except -1:
+        return self._not_had_by(result, dead, _token(self.handle))
+
+    cdef bint _not_had_by(self, int result, Token dead, Token token) except -1:
         _tell()
         if result == TIMEOUT:
             return False
@@ -297,30 +368,38 @@ cdef class RWLock:
         if result == NO_MEMORY:
             raise _arena_full("a lock's list of readers") if self.handle.mapping != NULL else MemoryError()
         if result == WOULD_WAIT_FOR_ITSELF:
-            held = "writing" if rwlock_is_mine(self.body, _token(self.handle)) else "reading"
+            held = "writing" if rwlock_is_mine(self.body, token) else "reading"
+            who = "thread" if token == _token(self.handle) else "task"
             raise RuntimeError(
-                f"this thread holds lock {self._label()!r} for {held}, and would wait for itself; release that first"
+                f"this {who} holds lock {self._label()!r} for {held}, and would wait for itself; release that first"
             )
         _raise_inconsistent(self._label(), self.handle, result == OWNER_DIED, dead, self.body.holder)
 
     cdef bint _end_read(self) except -1:
-        if rwlock_end_read(self.body, self.handle, _token(self.handle)) != DONE:
-            raise RuntimeError(f"this thread does not hold lock {self._label()!r} for reading")
+        return self._end_read_as(_token(self.handle))
+
+    cdef bint _end_read_as(self, Token token) except -1:
+        if rwlock_end_read(self.body, self.handle, token) != DONE:
+            who = "thread" if token == _token(self.handle) else "task"
+            raise RuntimeError(f"this {who} does not hold lock {self._label()!r} for reading")
         _tell()
         return True
 
     cdef bint _end_write(self) except -1:
-        if rwlock_end_write(self.body, self.handle, _token(self.handle)) != DONE:
-            self._raise_not_written()
+        return self._end_write_as(_token(self.handle))
+
+    cdef bint _end_write_as(self, Token token) except -1:
+        if rwlock_end_write(self.body, self.handle, token) != DONE:
+            self._raise_not_written("thread" if token == _token(self.handle) else "task")
         _tell()
         return True
 
-    cdef _raise_not_written(self):
+    cdef _raise_not_written(self, who="thread"):
         if rwlock_is_inconsistent(self.body):
             raise RuntimeError(
                 f"cannot release lock {self._label()!r}: its owner died, and it is not held; call recover() before use"
             )
-        raise RuntimeError(f"this thread does not hold lock {self._label()!r} for writing")
+        raise RuntimeError(f"this {who} does not hold lock {self._label()!r} for writing")
 
     def __repr__(self):
         state, by = "unlocked", ""
@@ -350,6 +429,13 @@ def _rebuild_rwlock(of, ticket, take_over):
     lock.body = <RWLockBody*>body_of(lock.handle.block)
     lock.take_over = take_over
     return lock
+
+
+@cython.final
+cdef class ReadPlace:
+    """Where a task stands that waits to read."""
+
+    cdef ReadTicket ticket
 
 
 @cython.final

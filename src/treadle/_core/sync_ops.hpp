@@ -314,6 +314,9 @@ inline int latch_wait(LatchBody<SharedWorld>* shared, const Handle& h, Token tok
             who, [&](auto&, Wait& wait) { return body.latch.attempt_wait(wait); }, Result::blocked, timeout, h.mapping, place_of(h));
     });
 }
+inline int latch_attempt(LatchBody<SharedWorld>* shared, const Handle& h, Wait* wait) noexcept {
+    return in_world<LatchBody>(h, shared, 0, [&](auto& body, auto) { return static_cast<int>(body.latch.attempt_wait(*wait)); });
+}
 inline void latch_count_down(LatchBody<SharedWorld>* shared, const Handle& h, std::uint32_t by) noexcept {
     in_world<LatchBody>(h, shared, 0, [&](auto& body, auto) { body.latch.count_down(by); });
 }
