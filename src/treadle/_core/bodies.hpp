@@ -54,8 +54,8 @@ struct LatchBody {
     char label[52];
 };
 
-// The writer's identity as in LockBody. With the cells that it begins with a slot of the arena is just full.
-inline constexpr std::uint32_t kFirstReaders = 4;
+// The writer's identity as in LockBody. The cells that it begins with just fill a slot of the arena.
+inline constexpr std::uint32_t kFirstReaders = 5;
 template <class World>
 struct RWLockBody {
     word::RWLock<World> lock;
@@ -64,7 +64,7 @@ struct RWLockBody {
     char label[36];
     word::ReaderCell table[1 + kFirstReaders];
 };
-static_assert(arena::kBlockHeader + sizeof(RWLockBody<SharedWorld>) <= 256);
+static_assert(arena::kBlockHeader + sizeof(RWLockBody<SharedWorld>) == 256);
 
 inline constexpr std::uint32_t kFirstPermitCells = 6;
 template <class World>

@@ -360,11 +360,11 @@ cdef class RWLock:
         return self._not_had_by(result, dead, _token(self.handle))
 
     cdef bint _not_had_by(self, int result, Token dead, Token token) except -1:
+        if result == INTERRUPTED:
+            _interrupted()
         _tell()
         if result == TIMEOUT:
             return False
-        if result == INTERRUPTED:
-            _interrupted()
         if result == NO_MEMORY:
             raise _arena_full("a lock's list of readers") if self.handle.mapping != NULL else MemoryError()
         if result == WOULD_WAIT_FOR_ITSELF:
