@@ -93,11 +93,11 @@ cdef class _LockState:
         if result == DONE:
             self._acquired(dead)
             return True
+        if result == INTERRUPTED:
+            _interrupted()
         _tell()
         if result == TIMEOUT:
             return False
-        if result == INTERRUPTED:
-            _interrupted()
         _raise_inconsistent(self._label(), self.handle, result == OWNER_DIED, dead, self.body.holder)
 
     cdef int _acquired(self, Token dead) except -1:

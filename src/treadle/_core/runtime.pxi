@@ -417,7 +417,21 @@ cdef str _reason(AttachFailure failure, const Ticket& ticket, str what):
 # ---- What all objects raise
 
 cdef int _interrupted() except -1:
-    return -1  # hands on the exception that a signal's handler has set
+    """Hands on the exception that a signal's handler has set, once the tasks are told that this call may have woken."""
+    cdef object error = _take_error()
+    _tell()
+    raise error
+
+
+cdef object _take_error():
+    try:
+        _raise_set()
+    except BaseException as error:
+        return error
+
+
+cdef int _raise_set() except -1:
+    return -1
 
 cdef _arena_full(str what, Mapping* mapping=NULL):
     if mapping != NULL and mapping.named():

@@ -73,11 +73,11 @@ cdef class _SemaphoreState:
         if result == DONE:
             self._acquired(dead)
             return True
+        if result == INTERRUPTED:
+            _interrupted()
         _tell()
         if result == TIMEOUT:
             return False
-        if result == INTERRUPTED:
-            _interrupted()
         raise _arena_full("a semaphore's list of holders", self.handle.mapping)
 
     cdef object _attempt_native(self, Waiter waiter):
