@@ -300,15 +300,15 @@ def test_a_handle_leads_to_no_queue_of_another_kind(kind: type[treadle.Queue]) -
 
 
 class Urgent(treadle.PriorityQueue):
-    def __init__(self, name: str) -> None:
-        super().__init__(label=name)
-        self.name = name
+    def __init__(self, team: str) -> None:
+        super().__init__(label=team)
+        self.team = team
 
 
 def test_a_subclass_stays_what_it_is() -> None:
     queue = pickle.loads(pickle.dumps(Urgent("jobs")))
     assert type(queue) is Urgent
-    assert queue.name == queue.label == "jobs"
+    assert queue.team == queue.label == "jobs"
 
 
 def test_a_pickle_that_fails_leaves_the_queue_as_it_was() -> None:

@@ -78,7 +78,7 @@ TEST(a_bound_is_kept_and_wakes_who_waits_for_room) {
 }
 
 TEST(a_shutdown_loses_no_item_and_no_sleeper) {
-    schedule::check("by key, shut, p g x", within(2).no_timeouts(), scripts<ByKey>({}, {"p", "g", "x"}));
+    schedule::check("by key, shut, p g x", within(1).no_timeouts(), scripts<ByKey>({}, {"p", "g", "x"}));
     schedule::check("by key, shut, g g p x", within(0).no_timeouts(), scripts<ByKey>({}, {"g", "g", "p", "x"}));
     schedule::check("by key, bound 1, shut, p p g x", within(0).no_timeouts(), scripts<ByKey>({.bound = 1, .there = 1}, {"p", "p", "g", "x"}));
     schedule::check("by key, shut at once, pG g Xs", within(1).no_timeouts(), scripts<ByKey>({}, {"pG", "g", "Xs"}));
@@ -86,8 +86,8 @@ TEST(a_shutdown_loses_no_item_and_no_sleeper) {
 
 TEST(a_join_ends_with_the_last_item) {
     schedule::check("by key, join, gd gd j", within(1).no_timeouts(), scripts<ByKey>({.there = 2}, {"gd", "gd", "j"}));
-    schedule::check("by key, join, j X", within(2).no_timeouts(), scripts<ByKey>({.there = 1}, {"j", "X"}));
-    schedule::check("by key, join, la j", within(2).no_timeouts(), scripts<ByKey>({.there = 1}, {"la", "j"}));
+    schedule::check("by key, join, j X", within(1).no_timeouts(), scripts<ByKey>({.there = 1}, {"j", "X"}));
+    schedule::check("by key, join, la j", within(1).no_timeouts(), scripts<ByKey>({.there = 1}, {"la", "j"}));
 }
 
 TEST(leases_are_linearizable_and_what_comes_back_has_its_place) {
