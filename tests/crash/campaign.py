@@ -43,6 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--work", choices=tuple(WORK), default="all")
     parser.add_argument("--start", choices=("fork", "spawn", "forkserver"), default="fork")
+    # Both give out each producer's items in the order in which it put them.
+    parser.add_argument("--queues", choices=("Queue", "PriorityQueue"), default="Queue")
     chosen = vars(parser.parse_args(arguments))
     options = " ".join(f"--{name} {value}" for name, value in chosen.items())
     print(f"repeat with: {sys.executable} -m tests.crash.campaign {options}", flush=True)
@@ -67,11 +69,14 @@ class Alive:
 
 
 class Campaign:
-    def __init__(self, *, seed: int, kills: int, workers: int, work: str, start: str) -> None:
+    def __init__(
+        self, *, seed: int, kills: int, workers: int, work: str, start: str, queues: str
+    ) -> None:
         self.kills = kills
         self.workers = workers
         self.work = work
         self.start = start
+        self.queues: type[treadle.Queue] = getattr(treadle, queues)
         self.dice = random.Random(seed)
         self.seed = seed
         self.journals = Journals(2 + 2 * kills + 4 * workers)
@@ -83,7 +88,7 @@ class Campaign:
         first = treadle.Lock()  # makes the arena and the records of this process
         treadle.sweep()
         before = treadle.arena_statistics()
-        self.ground = Ground.make()
+        self.ground = Ground.make(self.queues)
         self._rage()
         self._last_generation()
         self._drain()

@@ -9,9 +9,15 @@ import pytest
 _ROOT = Path(__file__).parents[2]
 
 
-def run_campaign(kills: int, workers: int, work: str, start: str) -> None:
+def run_campaign(kills: int, workers: int, work: str, start: str, queues: str = "Queue") -> None:
     """In a process of its own: a small one to fork, and an arena that nobody else uses."""
-    options = {"kills": kills, "workers": workers, "work": work, "start": start}
+    options = {
+        "kills": kills,
+        "workers": workers,
+        "work": work,
+        "start": start,
+        "queues": queues,
+    }
     command = [sys.executable, "-m", "tests.crash.campaign"]
     for name, value in options.items():
         command += [f"--{name}", str(value)]
@@ -36,6 +42,19 @@ def test_the_books_balance_after_random_kills(
     kills: int, workers: int, work: str, start: str
 ) -> None:
     run_campaign(kills, workers, work, start)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("work", ["items", "jobs"])
+def test_the_books_of_priority_queues_balance_as_well(work: str) -> None:
+    run_campaign(60, 3, work, "fork", "PriorityQueue")
+
+
+@pytest.mark.soak
+@pytest.mark.watchdog(900)
+@pytest.mark.parametrize("work", ["items", "jobs", "all"])
+def test_the_books_of_priority_queues_balance_after_thousands_of_random_kills(work: str) -> None:
+    run_campaign(1500, 4, work, "fork", "PriorityQueue")
 
 
 @pytest.mark.soak

@@ -62,10 +62,10 @@ class Ground:
     barrier: treadle.Barrier
 
     @staticmethod
-    def make() -> "Ground":
+    def make(queues: type[treadle.Queue] = treadle.Queue) -> "Ground":
         return Ground(
-            items=treadle.Queue(96, label="items"),
-            jobs=treadle.Queue(label="jobs"),
+            items=queues(96, label="items"),
+            jobs=queues(label="jobs"),
             lock=treadle.Lock(label="lock"),
             rlock=treadle.RLock(label="rlock"),
             taken_over=treadle.Lock(on_owner_death="recover", label="taken over"),

@@ -85,8 +85,8 @@ cdef int _refuse_key(object value) except -1:
     if isinstance(value, float):
         raise TypeError(f"{value!r} has no place in an order; put (priority, item) with another priority")
     raise TypeError(
-        f"a value of type {type(value).__qualname__!r} cannot be ordered between processes; put (priority, item), where priority is a "
-        "number, str, bytes, None, or a tuple of these"
+        f"a value of type {type(value).__qualname__!r} cannot be ordered between processes; put (priority, item), where "
+        "priority is a number, str, bytes, None, or a tuple of these"
     )
 
 
