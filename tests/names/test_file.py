@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import signal
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 
 from tests.names.conftest import Start
 from tests.names.programs import Program
+from treadle._core import names_path
 
 pytestmark = pytest.mark.slow
 
@@ -127,6 +130,42 @@ def test_one_that_was_cut_short_is_said_to_be(start: Start, names: Path) -> None
     assert "was cut short, and what was in it is lost; remove it" in start().tell(_OPEN)
     names.unlink()
     assert start().tell(_OPEN) is None
+
+
+# ---- Who waits for whom
+
+_GATE = (64 << 30) + (1 << 21)  # the byte that is locked by who comes in
+
+
+def test_who_comes_in_waits_for_who_does_already_and_can_be_interrupted(
+    start: Start, names: Path
+) -> None:
+    first, second = start(), start()
+    first.tell("kept = treadle.Lock(name='kept')")
+    lock = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, _GATE, 1, 0)
+    with names.open("r+b") as file:
+        fcntl.fcntl(file, fcntl.F_OFD_SETLK, lock)
+        second.begin(_OPEN)
+        until_blocked(second.pid)
+        os.kill(second.pid, signal.SIGINT)
+        assert second.answer().startswith("KeyboardInterrupt")
+        assert first.tell(_OPEN) is None, "who is in does not wait"
+        second.begin(_OPEN)
+        until_blocked(second.pid)
+    assert second.answer() is None
+
+
+def until_blocked(pid: int) -> None:
+    """Until it waits for a lock of a file."""
+    while f"{fcntl.F_OFD_SETLKW:#x}" not in Path(f"/proc/{pid}/syscall").read_text().split():
+        pass
+
+
+def test_the_place_does_not_depend_on_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TREADLE_NAMES_DIR")
+    assert names_path() == f"/dev/shm/treadle-{os.geteuid()}"
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    assert names_path() == f"/tmp/treadle-{os.geteuid()}"
 
 
 _VERSION, _MAY_PERSIST = 8, 40  # where in the header

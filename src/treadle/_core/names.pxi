@@ -164,13 +164,15 @@ cdef Text _text_of(bytes text):
     return Text(PyBytes_AS_STRING(text), <uint32_t>PyBytes_GET_SIZE(text))
 
 
-cdef _Naming _named(name, bint persist, bint shared):
+cdef inline _Naming _named(name, bint persist, bint shared):
     """What to open an object by; None: it has no name."""
+    return None if name is None and not persist else _naming(name, persist, shared)
+
+
+cdef _Naming _naming(name, bint persist, bint shared):
     cdef _Naming opened
     if name is None:
-        if persist:
-            raise ValueError("persist=True needs a name, by which the object is found again")
-        return None
+        raise ValueError("persist=True needs a name, by which the object is found again")
     if not shared:
         raise ValueError("an object with a name is shared: leave shared=False out")
     opened = _Naming.__new__(_Naming)
@@ -210,7 +212,7 @@ cdef str _user_name(bytes text):
     return text.decode().partition("/")[0]
 
 
-cdef bytes _label_of(label, name):
+cdef inline bytes _label_of(label, name):
     return _label(name if label is None and name is not None else label)
 
 
