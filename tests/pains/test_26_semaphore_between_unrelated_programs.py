@@ -13,11 +13,11 @@ import sys
 import pytest
 
 import treadle
-from tests.names.conftest import Start, names, start
+from tests.names.conftest import Start, start
 from tests.pains.programs import seen_in_this_version
 from tests.sync.threads import until
 
-__all__ = ["names", "start"]
+__all__ = ["start"]
 
 pytestmark = pytest.mark.slow
 

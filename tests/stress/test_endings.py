@@ -104,7 +104,8 @@ def _who_maps(inode: int) -> set[int]:
 def _litter() -> list[str]:
     """What outlives processes: names in /dev/shm, and System V segments and semaphores."""
     names = [path.name for path in Path("/dev/shm").iterdir()]
-    names = [name for name in names if not name.startswith("treadle-tests-")]  # of other runs
+    # Folders of other test runs, which come and go (tests/conftest.py).
+    names = [name for name in names if not name.startswith("treadle-tests-")]
     for kind in ("shm", "sem"):
         table = Path("/proc/sysvipc") / kind
         names += table.read_text().splitlines()[1:] if table.exists() else []
