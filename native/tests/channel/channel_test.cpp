@@ -71,7 +71,7 @@ TEST(who_asks_is_rung_for_once_and_only_for_what_he_asked_for) {
     };
     const auto room = [&] { return rings([&] { bell.ring_for_room(OtherBell{pipe.write}); }); };
     CHECK(!message(1) && !room());
-    bell.settle(7, OwnBell{pipe.read});
+    bell.settle(7, OwnBell{pipe.read}, false);
     CHECK(!room());
     CHECK(!message(7));  // the seventh was taken before anybody asked
     CHECK(message(8));
@@ -91,9 +91,9 @@ TEST(a_ring_that_never_comes_is_waited_for_no_longer_than_a_while) {
     struct Dead {
         void ring() noexcept {}
     };
-    bell.settle(0, OwnBell{pipe.read});
+    bell.settle(0, OwnBell{pipe.read}, false);
     bell.ring_for_messages(1, Dead{});
-    bell.settle(1, OwnBell{pipe.read});
+    bell.settle(1, OwnBell{pipe.read}, false);
     bell.ring_for_messages(2, OtherBell{pipe.write});
     CHECK(is_readable(pipe.read));
     close_bell(pipe.read);

@@ -63,8 +63,8 @@ struct Scene {
     /// As await_end: look, settle, look, sleep.
     void receive(int count) {
         for (int i = 0; i < count; ++i) {
-            while (!take()) {
-                bell.settle(received.load(), Pipe{*this});
+            for (bool stray = false; !take(); stray = true) {
+                bell.settle(received.load(), Pipe{*this}, stray);
                 if (take()) break;
                 Model::wait(&rung, 0);
             }

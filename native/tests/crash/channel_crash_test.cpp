@@ -66,7 +66,7 @@ Case channel_case(const char* name, void (*set_up)(), void (*prepare)(), void (*
         // The bells go on: whoever wants is rung for.
         for (auto& end : own_channel()->ends) {
             rung();
-            end.bell.settle(10, OwnBell{});
+            end.bell.settle(10, OwnBell{}, false);
             end.bell.ring_for_messages(10, OtherBell{});
             CRASH_REQUIRE(!rung());
             end.bell.ring_for_messages(11, OtherBell{});
@@ -83,7 +83,7 @@ Case channel_case(const char* name, void (*set_up)(), void (*prepare)(), void (*
 }
 
 void nothing_yet() {}
-void reader_sleeps() { channel()->ends[0].bell.settle(0, OwnBell{}); }
+void reader_sleeps() { channel()->ends[0].bell.settle(0, OwnBell{}, false); }
 
 std::string sent_or_not(const Found& found, const Crash& crash) {
     CRASH_REQUIRE(found.is(1, 1) || (found.items.empty() && !crash.finished));

@@ -59,7 +59,8 @@ struct OwnBell {
 };
 struct OtherBell {
     int write_end;
-    void ring() noexcept { platform::ring_bell(write_end); }
+    bool heard = true;
+    void ring() noexcept { heard = platform::ring_bell(write_end); }
 };
 
 inline auto& bell_of(const ChannelEnd& e) noexcept { return channel_of(e)->ends[e.side].bell; }
@@ -97,15 +98,19 @@ public:
         // A selector takes every byte for a message. So beside one a sender naps.
         heeding_ = what_ == Want::messages || !bell.exposed();
         if (is_sentry_ && heeding_) {
-            if (can_receive(e_)) bell.settle(inbox(e_).taken(), OwnBell{e_.bell});  // for all who sleep here
-            else platform::silence_bell(e_.bell);
+            if (can_receive(e_)) bell.settle(inbox(e_).taken(), OwnBell{e_.bell}, rung_);  // for all who sleep here
+            else if (rung_) platform::silence_bell(e_.bell);
         }
         if (is_sentry_) move_pulse();  // the byte may have been another's
         if (what_ == Want::room && heeding_) bell.want_room();
     }
     BellWait rest(std::int64_t nanoseconds) noexcept {
         if (!heeding_ && nanoseconds > kNap) nanoseconds = kNap;
-        if (is_sentry_) return platform::await_bell(e_.bell, e_.other, nanoseconds, heeding_);
+        if (is_sentry_) {
+            const BellWait woken = platform::await_bell(e_.bell, e_.other, nanoseconds, heeding_);
+            rung_ = woken == BellWait::rung;
+            return woken;
+        }
         switch (PrivateWorld::wait(&e_.pulse, pulse_, nanoseconds)) {
             case FutexWait::timeout: return BellWait::timeout;
             case FutexWait::interrupted: return BellWait::interrupted;
@@ -130,7 +135,7 @@ private:
     Want what_;
     std::int32_t pid_;
     std::uint32_t pulse_ = 0;
-    bool entered_ = false, is_sentry_ = false, heeding_ = true;
+    bool entered_ = false, is_sentry_ = false, heeding_ = true, rung_ = false;
 };
 
 // Attempts until the machine says something else than `blocked` or `waiting`: its word, kTimeout, kInterrupted, or
@@ -211,15 +216,18 @@ int await_end(ChannelEnd& e, Token token, Want what, Attempt attempt, Result wai
 }
 
 inline int channel_send(ChannelEnd& e, Token token, const char* frame) noexcept {
-    if (platform::is_deserted(e.other)) return static_cast<int>(Result::gone);
     Taken accepted;
     const int result = with_memory_of_the_dead(e.handle, [&] {
         return await_end(
             e, token, Want::room, [&](auto& who, Wait& wait) { return outbox(e).attempt_put(who, frame, 1, accepted, wait); },
             Result::full, kForever);
     });
-    if (result == static_cast<int>(Result::done)) bell_of_other(e).ring_for_messages(outbox(e).puts(), OtherBell{e.other});
-    return result;
+    if (result != static_cast<int>(Result::done)) return result;
+    // It may have gone into a ring that nobody reads any more; who rings learns that by the way.
+    OtherBell other{e.other};
+    const bool heard = bell_of_other(e).ring_for_messages(outbox(e).puts(), other) ? other.heard
+                                                                                 : !platform::is_deserted(e.other);
+    return static_cast<int>(heard ? Result::done : Result::gone);
 }
 inline int channel_receive(ChannelEnd& e, Token token, char* out, Taken* got) noexcept {
     const int result = with_memory_of_the_dead(e.handle, [&] {

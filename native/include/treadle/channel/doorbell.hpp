@@ -37,19 +37,21 @@ namespace treadle::channel {
 template <class World>
 class Doorbell {
 public:
-    // Before a sleep for messages, of which all below `index` are gone. Look once more after it.
+    // Before a sleep for messages, of which all below `index` are gone. Look once more after it. `stray`: there may be bytes
+    // that were rung for room: since the last sleep was ended by a ring, for one.
     template <class Pipe>
-    void settle(std::uint64_t index, Pipe&& own) noexcept {
+    void settle(std::uint64_t index, Pipe&& own, bool stray) noexcept {
         std::uint64_t now = word_.load(std::memory_order_seq_cst);
         for (;;) {
             if ((now & kOwed) != 0) {
                 own.take();
+                stray = false;
                 now = word_.fetch_and(~kOwed, std::memory_order_seq_cst) & ~kOwed;
             } else if ((now & kMessages) != 0) {
                 // Else a sender might claim, and his byte be taken for a stray one.
                 if (word_.compare_exchange_weak(now, now & ~kMessages, std::memory_order_seq_cst)) now &= ~kMessages;
             } else {
-                own.silence();  // of rings for room
+                if (stray) own.silence();
                 const std::uint64_t from = now >> kShift > index ? now >> kShift : index;
                 const std::uint64_t asked = (from << kShift) | (now & kFlags) | kMessages;
                 if (word_.compare_exchange_weak(now, asked, std::memory_order_seq_cst)) return;
@@ -57,9 +59,12 @@ public:
         }
     }
     // After messages were published; all those sent so far are below `count`.
+    // Returns whether it rang.
     template <class Pipe>
-    void ring_for_messages(std::uint64_t count, Pipe&& other) noexcept {
-        if (claim(count)) other.ring();
+    bool ring_for_messages(std::uint64_t count, Pipe&& other) noexcept {
+        if (!claim(count)) return false;
+        other.ring();
+        return true;
     }
 
     void want_room() noexcept { word_.fetch_or(kRoom, std::memory_order_seq_cst); }
@@ -75,14 +80,14 @@ public:
     template <class Pipe, class Ring>
     void show(Pipe&& own, const Ring& ring) noexcept {
         if (!exposed()) return;
-        if (ring.size() == 0) settle(ring.taken(), own);
+        if (ring.size() == 0) settle(ring.taken(), own, true);
         if (ring.size() != 0 && claim(ring.puts())) own.ring();
     }
     template <class Pipe, class Ring>
     void expose(Pipe&& own, const Ring& ring) noexcept {
         if (exposed()) return;
         word_.fetch_or(kExposed, std::memory_order_seq_cst);
-        settle(ring.taken(), own);
+        settle(ring.taken(), own, true);
         show(own, ring);
     }
     bool exposed() const noexcept { return (word_.load(std::memory_order_relaxed) & kExposed) != 0; }

@@ -27,11 +27,12 @@ inline void close_bell(int fd) noexcept {
     if (fd >= 0) close(fd);
 }
 
-// A full pipe rings already; one that nobody reads is found out elsewhere.
-inline void ring_bell(int write_end) noexcept {
+// False: nobody is left to hear it. (A full pipe rings already.)
+inline bool ring_bell(int write_end) noexcept {
     const char byte = 0;
-    while (write(write_end, &byte, 1) < 0 && errno == EINTR) {
-    }
+    while (write(write_end, &byte, 1) < 0)
+        if (errno != EINTR) return errno != EPIPE;
+    return true;
 }
 // Rings a bell of which only the reading end is at hand. (To keep the other open would hide the other side's death.)
 inline void ring_own_bell(int read_end) noexcept {
