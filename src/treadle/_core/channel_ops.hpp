@@ -150,6 +150,12 @@ int await_end(ChannelEnd& e, Token token, Want what, Attempt attempt, Result wai
     wait.announce = false;
     Result result = attempt(who, wait);
     if (!goes_on(result)) return static_cast<int>(result);
+    if (timeout == 0 && result == waiting) {
+        const bool deserted = platform::is_deserted(e.other);
+        result = attempt(who, wait);
+        if (result == waiting) return deserted ? static_cast<int>(Result::gone) : kTimeout;
+        if (!goes_on(result)) return static_cast<int>(result);
+    }
     const int spins = spinning_helps() && timeout != 0 ? kSpinsHeld : 0;
     for (int i = 0; i < spins; ++i) {
         SharedWorld::pause();
@@ -201,14 +207,13 @@ int await_end(ChannelEnd& e, Token token, Want what, Attempt attempt, Result wai
             expired = true;  // one last attempt
             continue;
         }
-        switch (stay.rest(left < slice ? left : slice)) {
-            case BellWait::deserted: deserted = true; break;
-            case BellWait::interrupted: interrupted = true; break;
-            case BellWait::rung: break;
-            case BellWait::timeout:
-                who.look = true;
-                if (slice < kLongestSlice) slice *= 2;
-                if (mapping->sweep_due()) mapping->sweep();
+        const BellWait woken = stay.rest(left < slice ? left : slice);
+        deserted = woken == BellWait::deserted;
+        interrupted = woken == BellWait::interrupted;
+        who.look = woken == BellWait::timeout;
+        if (woken == BellWait::timeout) {
+            if (slice < kLongestSlice) slice *= 2;
+            if (mapping->sweep_due()) mapping->sweep();  // a program may only wait, and make nothing
         }
     }
     PyEval_RestoreThread(state);

@@ -284,6 +284,10 @@ cdef class Connection:
                 memcpy(<char*>frame, PyBytes_AS_STRING(kept.frame), PyBytes_GET_SIZE(kept.frame))
             try:
                 _tell()
+            except BaseException:
+                self._keep(frame, memory)
+                raise
+            try:
                 return _message(frame, memory, rebuild)
             except MemoryError:
                 self._keep(frame, memory)
