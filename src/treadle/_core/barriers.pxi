@@ -80,7 +80,8 @@ cdef class BarrierCore:
     def _attempt_arrive(self, Waiter waiter):
         """Returns (phase, index), PENDING, or None: the barrier is broken."""
         cdef uint32_t phase = 0, index = 0
-        waiter._begin(self.handle, True)
+        waiter._begin(self.handle)
+        doubt_always(waiter.place)
         cdef int result = barrier_arrive_attempt(
             self.body, self.handle, _token(self.handle), waiter.look, &phase, &index, &waiter.wait
         )
@@ -91,7 +92,8 @@ cdef class BarrierCore:
 
     def _attempt(self, uint32_t phase, Waiter waiter):
         """Returns True, PENDING, or None: the barrier is broken."""
-        waiter._begin(self.handle, True)
+        waiter._begin(self.handle)
+        doubt_always(waiter.place)
         cdef int result = barrier_wait_attempt(
             self.body, self.handle, _token(self.handle), waiter.look, phase, &waiter.wait
         )

@@ -14,6 +14,10 @@ cdef class _ByValueStore(_Store):
 
     # ---- What the machine does: a word::Result, TIMEOUT or INTERRUPTED. The `_once` are attempts, for tasks.
 
+    cdef int doubt(self, Waiter waiter) except -1:
+        """Says what a task's wait may have to do with others' deaths."""
+        raise NotImplementedError
+
     cdef int hand_over(self, const char* entries, uint32_t count, int64_t ns, Taken* accepted) except? -1:
         raise NotImplementedError
 
@@ -60,7 +64,8 @@ cdef class _ByValueStore(_Store):
         cdef Taken accepted
         cdef const char* start = PyBytes_AS_STRING(entries.entries)
         cdef int result
-        waiter._begin(self.handle, True)
+        waiter._begin(self.handle)
+        self.doubt(waiter)
         while entries.count != 0:
             result = self.hand_over_once(waiter, start + entries.at, entries.count, &accepted)
             _tell()
@@ -167,7 +172,8 @@ cdef class _ByValueStore(_Store):
             kept = self.leftovers.pop()
             if kept is not None:
                 return self.leftovers.value_of(self, kept, copy)
-        waiter._begin(self.handle, True)
+        waiter._begin(self.handle)
+        self.doubt(waiter)
         result = self.take_once(waiter, 1, frame, LARGEST_FRAME_BYTES, &got)
         if result != DONE:
             return self._not_got(result)
@@ -188,7 +194,8 @@ cdef class _ByValueStore(_Store):
         if frames == NULL:
             raise MemoryError
         try:
-            waiter._begin(self.handle, True)
+            waiter._begin(self.handle)
+            self.doubt(waiter)
             result = self.take_once(waiter, wanted, frames, BATCH_BYTES, &got)
             if result != DONE:
                 return self._not_got(result)
@@ -230,7 +237,8 @@ cdef class _ByValueStore(_Store):
         cdef char frame[LARGEST_FRAME_BYTES]
         cdef Taken got
         cdef _ByValueClaim claim = _ByValueClaim.__new__(_ByValueClaim)
-        waiter._begin(self.handle, True)
+        waiter._begin(self.handle)
+        self.doubt(waiter)
         cdef int result = self.take_on_lease_once(waiter, frame, &claim.name, &got)
         if result != DONE:
             return self._not_got(result)

@@ -91,7 +91,7 @@ cdef class ConditionCore:
         return ticket
 
     def _attempt(self, uint32_t ticket, Waiter waiter):
-        waiter._begin(self.handle, False)
+        waiter._begin(self.handle)
         return True if condition_attempt(self.body, self.handle, ticket, &waiter.wait) == DONE else _PENDING
 
     def _cancel(self, uint32_t ticket):

@@ -108,7 +108,7 @@ cdef class Event:
         return event_epoch(self.body)
 
     def _attempt(self, uint32_t since, Waiter waiter):
-        waiter._begin(self.handle, False)
+        waiter._begin(self.handle)
         return True if event_attempt(self.body, self.handle, since, &waiter.wait) == DONE else _PENDING
 
     def __bool__(self):

@@ -100,7 +100,7 @@ cdef class Latch:
         return _aio().Latch(self)
 
     def _attempt(self, Waiter waiter):
-        waiter._begin(self.handle, False)
+        waiter._begin(self.handle)
         return True if latch_attempt(self.body, self.handle, &waiter.wait) == DONE else _PENDING
 
     @property

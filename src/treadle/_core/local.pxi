@@ -205,7 +205,7 @@ cdef class _LocalStore(_PrivateStore):
         return _PENDING
 
     cdef object attempt_item(self, object item, Waiter waiter):
-        waiter._begin(self.handle, False)
+        waiter._begin(self.handle)
         Py_INCREF(item)
         cdef int result = local_put_attempt(&self.queue, <void*>item, &waiter.wait)
         if result == DONE:
@@ -220,7 +220,7 @@ cdef class _LocalStore(_PrivateStore):
 
     cdef object attempt_as_is(self, Waiter waiter):
         cdef PyObject* item
-        waiter._begin(self.handle, False)
+        waiter._begin(self.handle)
         cdef int result = local_get_attempt(&self.queue, <void**>&item, &waiter.wait)
         if result == DONE:
             return self._received(item)
@@ -229,7 +229,7 @@ cdef class _LocalStore(_PrivateStore):
         _withhold(result, "")
 
     cdef object attempt_join(self, Waiter waiter):
-        waiter._begin(self.handle, False)
+        waiter._begin(self.handle)
         return True if gates_join_attempt(&self.queue.gates, &waiter.wait) == DONE else _PENDING
 
     cdef int give_back(self, object item) except -1:
@@ -387,7 +387,7 @@ cdef class _GuardedStore(_PrivateStore):
 
     cdef object attempt_item(self, object item, Waiter waiter):
         self._check_not_inside()
-        waiter._begin(self.handle, False)
+        waiter._begin(self.handle)
         cdef int result = guarded_begin_put_attempt(&self.gates, &waiter.wait)
         if result == BLOCKED or result == FULL:
             return _PENDING
@@ -398,7 +398,7 @@ cdef class _GuardedStore(_PrivateStore):
 
     cdef object attempt_as_is(self, Waiter waiter):
         self._check_not_inside()
-        waiter._begin(self.handle, False)
+        waiter._begin(self.handle)
         cdef int result = guarded_begin_get_attempt(&self.gates, &waiter.wait)
         if result == BLOCKED or result == EMPTY:
             return _PENDING
@@ -407,7 +407,7 @@ cdef class _GuardedStore(_PrivateStore):
         return self._take_inside(waiter.wait)
 
     cdef object attempt_join(self, Waiter waiter):
-        waiter._begin(self.handle, False)
+        waiter._begin(self.handle)
         return True if gates_join_attempt(&self.gates, &waiter.wait) == DONE else _PENDING
 
     cdef int give_back(self, object item) except -1:

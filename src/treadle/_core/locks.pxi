@@ -116,7 +116,8 @@ cdef class _LockState:
     cdef object _attempt_as(self, Token token, bint reentrant, Waiter waiter):
         cdef Token dead = 0
         cdef int result
-        waiter._begin(self.handle, True)
+        waiter._begin(self.handle)
+        doubt_owner(waiter.place, self.body)
         if waiter._joins(self, &self.tasks):
             lock_line_up(self.body, &waiter.wait)
             return _PENDING
@@ -133,7 +134,8 @@ cdef class _LockState:
     # As _take_again, for a task.
     cdef object _attempt_again(self, Token token, bint reentrant, uint32_t recursion, Waiter waiter):
         cdef Token dead = 0
-        waiter._begin(self.handle, True)
+        waiter._begin(self.handle)
+        doubt_owner(waiter.place, self.body)
         if waiter._joins(self, &self.tasks):
             lock_line_up(self.body, &waiter.wait)
             return _PENDING

@@ -523,7 +523,11 @@ cdef extern from "task_ops.hpp" namespace "treadle::core" nogil:
     cppclass Place:
         void* owner
         bint told_to
-    bint task_park(Place&, Mapping*, const Wait&, bint, bint)
+    bint task_park(Place&, Mapping*, const Wait&, bint)
+    void doubt_always(Place&)
+    void doubt_owner(Place&, LockBody*)
+    void doubt_ring(Place&, const Handle&)
+    void doubt_ordered(Place&, const Handle&)
     void lock_line_up(LockBody*, Wait*)
     void semaphore_line_up(SemaphoreBody*, Wait*)
     void permits_line_up(PermitsBody*, Wait*)

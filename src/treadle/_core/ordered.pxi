@@ -71,6 +71,10 @@ cdef class _OrderedStore(_ByValueStore):
         prepared.entries = b"".join(parts)
         return prepared
 
+    cdef int doubt(self, Waiter waiter) except -1:
+        doubt_ordered(waiter.place, self.handle)
+        return 0
+
     cdef int hand_over(self, const char* entries, uint32_t count, int64_t ns, Taken* accepted) except? -1:
         return ordered_put(self.handle, _token(self.handle), entries, count, ns, accepted)
 
@@ -99,7 +103,8 @@ cdef class _OrderedStore(_ByValueStore):
         return ordered_nack(self.handle, _token(self.handle), name)
 
     cdef object attempt_join(self, Waiter waiter):
-        waiter._begin(self.handle, True)
+        waiter._begin(self.handle)
+        self.doubt(waiter)
         cdef int result = ordered_join_attempt(self.handle, _token(self.handle), waiter.look, &waiter.wait)
         return True if result == DONE else _PENDING
 

@@ -244,7 +244,8 @@ cdef class RWLock:
 
     def _attempt_read_by(self, TaskIdentity identity, ReadPlace place, Waiter waiter):
         cdef Token token = identity.token_in(self.handle), dead = 0
-        waiter._begin(self.handle, True)
+        waiter._begin(self.handle)
+        doubt_always(waiter.place)
         cdef int result = rwlock_read_attempt(
             self.body, self.handle, token, waiter.look, ADOPT if self.take_over else REPORT, &place.ticket, &dead, &waiter.wait
         )
@@ -269,7 +270,8 @@ cdef class RWLock:
 
     def _attempt_write_by(self, TaskIdentity identity, Waiter waiter):
         cdef Token token = identity.token_in(self.handle), dead = 0
-        waiter._begin(self.handle, True)
+        waiter._begin(self.handle)
+        doubt_always(waiter.place)
         cdef int result = rwlock_write_attempt(
             self.body, self.handle, token, waiter.look, ADOPT if self.take_over else REPORT, &dead, &waiter.wait
         )

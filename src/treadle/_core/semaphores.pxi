@@ -84,13 +84,14 @@ cdef class _SemaphoreState:
         cdef Token dead = 0
         cdef int result
         if self.permits == NULL:
-            waiter._begin(self.handle, False)
+            waiter._begin(self.handle)
             if waiter._joins(self, &self.tasks):
                 semaphore_line_up(self.body, &waiter.wait)
                 return _PENDING
             result = semaphore_attempt(self.body, self.handle, &waiter.wait)
         else:
-            waiter._begin(self.handle, True)
+            waiter._begin(self.handle)
+            doubt_always(waiter.place)
             if waiter._joins(self, &self.tasks):
                 permits_line_up(self.permits, &waiter.wait)
                 return _PENDING

@@ -10,6 +10,7 @@
 
 #include "await.hpp"
 #include "objects.hpp"
+#include "treadle/ordered/layout.hpp"
 #include "treadle/tasks/doorbells.hpp"
 #include "treadle/tasks/lot.hpp"
 
@@ -79,13 +80,45 @@ inline void need_reactor(Mapping* m, Token token) noexcept {
     });
 }
 
+// Doubts (tasks/lot.hpp), by what the object is.
+inline bool always_doubtful(const Place&) noexcept { return true; }
+// A lock's word names its owner. The system is asked once a turn for a row of lines with one owner.
+inline constinit thread_local Token tls_living_owner = word::kNobody;
+inline bool owner_doubtful(const Place& place) noexcept {
+    const Mapping* m = mapping_around(place.word);
+    const Token owner = static_cast<const word::Mutex<SharedWorld>*>(place.subject)->owner();
+    if (m == nullptr || owner == word::kNobody || owner == tls_living_owner) return false;
+    if (!m->arena.registry.thread_alive(owner)) return true;
+    tls_living_owner = owner;
+    return false;
+}
+template <class Count>
+bool count_doubtful(const Place& place) noexcept {
+    return static_cast<const std::atomic<Count>*>(place.subject)->load(std::memory_order_relaxed) != 0;
+}
+inline void doubt_always(Place& place) noexcept { place.doubt = always_doubtful; }
+inline void doubt_owner(Place& place, LockBody<SharedWorld>* body) noexcept {
+    place.doubt = owner_doubtful;
+    place.subject = &body->mutex;
+}
+// Whoever waits at a queue waits for the dead only while items are out on lease.
+inline void doubt_ring(Place& place, const Handle& h) noexcept {
+    place.doubt = count_doubtful<std::uint32_t>;
+    place.subject = &reinterpret_cast<const ring::QueueState<SharedWorld>*>(h.block)->leased;
+}
+inline void doubt_ordered(Place& place, const Handle& h) noexcept {
+    place.doubt = count_doubtful<std::uint64_t>;
+    place.subject = &reinterpret_cast<const ordered::OrderedState<SharedWorld>*>(h.block)->leased;
+}
+
 // Parks at what the attempt said to wait for. False: it has changed meanwhile, try again.
-inline bool task_park(Place& place, Mapping* m, const Wait& wait, bool looks, bool in_front) noexcept {
+inline bool task_park(Place& place, Mapping* m, const Wait& wait, bool in_front) noexcept {
     place.word = wait.word;
     place.arena = m == nullptr ? nullptr : m->base;
     place.bits = wait.bits;
     place.bucket = bucket_in(m, wait.word);
-    place.looks = looks && m != nullptr;
+    if (m == nullptr) place.doubt = nullptr;
+    place.epoch = platform::private_epoch;
     const bool alone = lot.park(place, in_front);
     if (m != nullptr && m->reactor != SharedDoorbells::kNoReactor && alone)
         SharedDoorbells(m->arena.header()).subscribe(m->reactor, place.bucket);
@@ -104,6 +137,10 @@ inline void permits_line_up(PermitsBody<SharedWorld>* body, Wait* wait) noexcept
 // Leaves the place. `used`: its notification, if there was one, has served its purpose; else it is passed on.
 inline void task_leave(Place& place, Mapping* m, bool used) noexcept {
     if (place.state == tasks::PlaceState::absent) return;
+    if (place.epoch != platform::private_epoch) {  // of a task of the process that this one was forked from
+        place.state = tasks::PlaceState::absent;
+        return;
+    }
     const tasks::Lot::Left left = lot.leave(place);
     bool owed = left.notified && !used;
     if (m != nullptr && m->reactor != SharedDoorbells::kNoReactor) {
@@ -134,6 +171,7 @@ inline void* take_notified() noexcept {
 // ---- The reactor
 
 inline constexpr std::int64_t kLookEvery = 128'000'000;
+inline constexpr std::uint32_t kMostLooks = 64;  // at a time: each is an attempt of a task's
 inline constexpr std::int64_t kWithoutWaitAny = 4'000'000;  // where one thread cannot sleep on several words
 
 // Sleeps, without the interpreter, until a task has been notified. Returns at the latest every kLookEvery, so that whoever
@@ -154,13 +192,14 @@ inline void reactor_turn(std::int64_t* looked) noexcept {
         bells.collect(m->reactor, [&](std::uint32_t bucket, bool all) { lot.notify_bucket(m->base, bucket, all); });
     }
     if (unheard) {  // an arena whose reactors are all taken: its tasks are told to try every few milliseconds
-        lot.notify_to_look([](const Place&) { return true; });
+        lot.notify_to_look(tasks::kBuckets, [](const Place&) { return true; });
     }
     if (!lot.has_notified()) {
         const std::int64_t now = platform::now();
         if (now - *looked >= kLookEvery) {
             *looked = now;
-            lot.notify_to_look([](const Place&) { return true; });
+            tls_living_owner = word::kNobody;
+            lot.notify_to_look(kMostLooks, [](const Place& place) { return place.doubt != nullptr && place.doubt(place); });
             for (Mapping* m = Mapping::first(); m != nullptr; m = m->next())
                 if (m->member() && m->sweep_due()) m->sweep();
         }

@@ -33,7 +33,6 @@ cdef class Waiter:
     cdef Place place
     cdef Wait wait
     cdef Mapping* mapping
-    cdef bint looks  # the object may be held up by others' deaths: look from time to time
     cdef bint look  # with the next attempt
     cdef bint again  # it was told before, in vain
     cdef bint used
@@ -72,9 +71,8 @@ cdef class Waiter:
         self.lined_up = line[0] > 1
         return self.lined_up
 
-    cdef object _begin(self, const Handle& handle, bint looks):
+    cdef void _begin(self, const Handle& handle) noexcept:
         self.mapping = handle.mapping
-        self.looks = looks
 
     def arm(self):
         """Parks where the last attempt said; returns what to await, or None if it is worth another attempt at once."""
@@ -88,7 +86,7 @@ cdef class Waiter:
             _need_reactor(self.mapping)
         self.signal = self.new_signal()
         self.look = False
-        if not task_park(self.place, self.mapping, self.wait, self.looks, self.again) and not self.lined_up:
+        if not task_park(self.place, self.mapping, self.wait, self.again) and not self.lined_up:
             return None
         self.again = True
         self.lined_up = False
@@ -110,8 +108,17 @@ cdef class Waiter:
         self.used = used
         task_leave(self.place, self.mapping, used)
         self._leave_line()
-        if tasks_notified():
-            self.loop.call_soon(_deliver_later)  # not here: what the task was given must reach it
+        if not used:
+            _tell()
+        elif tasks_notified():
+            self._tell_later()
+
+    cdef _tell_later(self):
+        """Not here and now: if that raised, what the task has been given would not reach it."""
+        try:
+            self.loop.call_soon(_deliver_later)
+        except RuntimeError:  # the loop is closed
+            _deliver()
 
 
 def _set(signal):

@@ -23,14 +23,20 @@ inline constexpr std::uint32_t kBuckets = 512;
 
 enum class PlaceState : std::uint8_t { absent, parked, notified, delivered };
 
+struct Place;
+// May others' deaths be what holds a place's task up? Asked under the lot's lock, so it only reads.
+using Doubt = bool (*)(const Place&) noexcept;
+
 struct Place {
     const void* word = nullptr;
     const void* arena = nullptr;  // the first byte of the arena that the word lies in; null: private memory
     std::uint32_t bits = 0;       // which notifications reach it (FUTEX_WAIT_BITSET)
     std::uint32_t bucket = 0;
+    std::uint64_t epoch = 0;      // of the process that parked it (platform/threads.hpp)
     void* owner = nullptr;        // whoever the notification is delivered to
     PlaceState state = PlaceState::absent;
-    bool looks = false;     // it must look from time to time whether others live
+    Doubt doubt = nullptr;        // null: it need not look whether others live
+    const void* subject = nullptr;  // what the doubt is about
     bool told_to = false;   // it was notified to look
     Place *before = nullptr, *behind = nullptr;        // in the line of its word, a ring
     Place *up = nullptr, *down = nullptr;              // lines of one bucket: their first places
@@ -94,15 +100,17 @@ public:
         return told;
     }
 
-    // Of each word at which others must be looked at, tells the first to do so, if `suspicious(word)`; returns how many.
+    // Tells the first of each line to look whether others live, if `suspicious(place)`, up to `most` of them; each call goes
+    // on where the last one ended. Returns how many.
     template <class Suspicious>
-    std::uint32_t notify_to_look(Suspicious suspicious) noexcept {
+    std::uint32_t notify_to_look(std::uint32_t most, Suspicious suspicious) noexcept {
         const platform::QuickGuard guard(lock_);
         std::uint32_t told = 0;
-        for (Place*& top : buckets_) {
-            for (Place* line = top; line != nullptr;) {
+        for (std::uint32_t i = 0; i < kBuckets && told < most; ++i) {
+            looked_ = (looked_ + 1) % kBuckets;
+            for (Place* line = buckets_[looked_]; line != nullptr;) {
                 Place* next = line->down;
-                if (line->looks && suspicious(*line)) told += notify_line(line, 1, ~std::uint32_t{0}, true);
+                if (suspicious(*line)) told += notify_line(line, 1, ~std::uint32_t{0}, true);
                 line = next;
             }
         }
@@ -222,6 +230,7 @@ private:
     std::atomic<Place*> notified_{nullptr};  // in the order of their notification
     Place* last_ = nullptr;
     std::atomic<std::uint32_t> parked_{0};
+    std::uint32_t looked_ = 0;  // the bucket that was looked at last
 };
 
 }  // namespace treadle::tasks
