@@ -36,13 +36,12 @@ Case ordered_case(const char* name, const Parts& parts) {
         join("survivor");
         parts.before_drain();
         QueueOfProcess queue = own_queue();
-        Found found{{}, 0, 0, queue.mode()};
+        Found found{{}, 0, 0, queue.mode(), queue.size()};
         // With nothing in doubt the size is right even before anybody has entered.
         const bool settled = state()->dirty.load() == 0 && state()->leased.load() == 0;
-        const std::uint64_t size = queue.size();
         if (found.mode != QueueMode::shut_now) {
             if (const std::string wrong = drain(found); !wrong.empty()) return wrong;
-            CRASH_REQUIRE(!settled || size == found.items.size(), "size %llu", static_cast<unsigned long long>(size));
+            CRASH_REQUIRE(!settled || found.size == found.items.size(), "size %llu", static_cast<unsigned long long>(found.size));
         }
         found.puts = queue.puts();
         found.done = found.puts - queue.unfinished();
@@ -324,6 +323,8 @@ void add_other_cases(Cases& cases) {
                                               .check = [](const Found& found, const Crash& crash) -> std::string {
                                                   CRASH_REQUIRE(found.is(1, 4) || (found.is(1, 3) && !crash.finished));
                                                   CRASH_REQUIRE(found.puts == found.items.size() && found.done == 1);
+                                                  // The wrong one, or a right one: never empty on the way.
+                                                  CRASH_REQUIRE(found.size == 7 || found.size == 3 || found.size == 4);
                                                   return "";
                                               }});
     cases.add("done", {.set_up = three_items,

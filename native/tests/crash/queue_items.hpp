@@ -112,6 +112,7 @@ struct Found {
     std::vector<Item> items;
     std::uint64_t puts, done;  // before the survivor did anything that counts
     QueueMode mode;
+    std::uint64_t size = 0;  // before the survivor entered a section
 
     bool is(std::uint32_t first, std::uint32_t last) const noexcept {
         if (items.size() != last - first + 1) return false;

@@ -116,6 +116,13 @@ TEST(a_death_at_any_step_loses_and_doubles_nothing_that_was_committed) {
     schedule::check("by key, deaths, shut", within(0, 1), mortal<ByKey>({.there = 1}, {"pG", "x", ".G"}));
 }
 
+TEST(who_looks_while_a_death_is_recovered_from_finds_what_is_there) {
+    // Found by random schedules: it takes a death and two preemptions.
+    const auto executions = check::scale<std::uint64_t>(check::sanitized ? 50 : 3000, 300000);
+    schedule::check("by key, a look", schedule::pct(1, executions, 4, 1).with_max_steps(kMostSteps), mortal<ByKey>({.there = 2}, {"Ln", ".p", ".GG"}));
+    schedule::check("by key, sizes", schedule::pct(1, executions, 4, 1).with_max_steps(kMostSteps), mortal<ByKey>({.there = 2}, {"Ln", ".p", ".sss"}));
+}
+
 TEST(a_death_while_the_table_grows_changes_nothing) {
     schedule::check("by key, deaths, a full table", within(0, 1), mortal<ByKey>({.there = 2, .at_the_edge = true}, {"pG", "pG"}));
 }

@@ -176,14 +176,14 @@ public:
         auto& heap = m.arena.heap;
         std::uint64_t bytes = 0, never_out = 0;
         std::uint64_t puts = q->puts.load(std::memory_order_relaxed);
-        places_.clear();
+        typename Places<World, Member>::Filling filling;
         heap.for_each_child(&q->block, [&](Block<World>* block) {
             if (static_cast<arena::Kind>(block->kind) == arena::Kind::table && heap.ref_to(block) != q->table) heap.free(block);
             if (static_cast<arena::Kind>(block->kind) != arena::Kind::item) return;
             auto* item = reinterpret_cast<ItemT*>(block);
             const Standing standing = item->standing();
             if (standing == Standing::ready || standing == Standing::out) {
-                places_.append(item, standing == Standing::out);
+                places_.append(filling, item, standing == Standing::out);
                 if (item->sequence >= puts) puts = item->sequence + 1;
                 if (standing == Standing::out) return;
                 bytes += item->weight();
@@ -196,10 +196,10 @@ public:
                 heap.free(block);
             }
         });
-        places_.order();
-        q->bytes.store(bytes, std::memory_order_seq_cst);
-        q->puts.store(puts, std::memory_order_seq_cst);
+        q->puts.store(puts, std::memory_order_seq_cst);  // before the size, as in put()
         q->taken.store(puts - never_out, std::memory_order_relaxed);
+        q->bytes.store(bytes, std::memory_order_seq_cst);
+        places_.finish(filling);
     }
 
 private:

@@ -2,7 +2,7 @@
 //
 // Promise: the first of n ready items at once, put and take in O(log n), a lease's end in O(1) beside that; an item that
 // comes back gets its old place, since its rank and sequence are its own. Every method runs inside the queue's section. All
-// of it is derived: after a death it is made anew from the items (fill). There is room for every item of the queue, ready or
+// of it is derived: after a death it is made anew from the items (append, finish). There is room for every item of the queue, ready or
 // not, before it is put: so nothing needs memory to come back.
 //
 // A heap of four: a parent's children lie in 64 bytes. An entry's rank is the key's first eight bytes as a number, or the
@@ -82,23 +82,26 @@ public:
         if (now > kFirstCapacity && (ready() + leased()) * 8 < now) resize(now / 2);
     }
 
-    // Empty, to be filled with append() and lastly order().
-    void clear() noexcept {
-        q->size.store(0, std::memory_order_relaxed);
-        q->leased.store(0, std::memory_order_relaxed);
-    }
-    void append(ItemT* item, bool on_lease) noexcept {
+    // The table made anew, item by item. The counts change at the end alone: who looks without the section must not see a
+    // queue empty that never was.
+    struct Filling {
+        std::uint64_t ready = 0, leased = 0;
+    };
+    void append(Filling& filling, ItemT* item, bool on_lease) noexcept {
         const Entry entry{rank_of(item), m.arena.heap.ref_to(&item->block)};
-        const std::uint64_t place = on_lease ? leased() : ready();
-        if (on_lease) item->place = static_cast<std::uint32_t>(place);
-        (on_lease ? from_the_back(table(), place) : table()->entries[place]) = entry;
-        count(on_lease ? q->leased : q->size, place + 1);
+        if (on_lease) {
+            item->place = static_cast<std::uint32_t>(filling.leased);
+            from_the_back(table(), filling.leased++) = entry;
+        } else {
+            table()->entries[filling.ready++] = entry;
+        }
     }
-    void order() noexcept {
+    void finish(const Filling& filling) noexcept {
         Entry* e = table()->entries;
-        const std::uint64_t size = ready();
-        for (std::uint64_t i = size / kArity + 1; i-- > 0;)
-            if (i < size) sink(e, size, i, e[i]);
+        for (std::uint64_t i = filling.ready / kArity + 1; i-- > 0;)
+            if (i < filling.ready) sink(e, filling.ready, i, e[i]);
+        count(q->leased, filling.leased);
+        count(q->size, filling.ready);
     }
 
 private:
