@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Barrier",
     "Condition",
+    "Connection",
     "Event",
     "Latch",
     "Lock",
@@ -726,6 +727,45 @@ class Queue(Generic[_T]):
             return await self.get()
         except ShutDown:
             raise StopAsyncIteration from None
+
+
+class Connection:
+    """An end of a pipe for tasks: ``end.aio``.
+
+    A close of the other end is seen at once, the death of its process within half a second.
+
+    >>> import asyncio, treadle
+    >>> here, there = treadle.Pipe()
+    >>> async def main():
+    ...     asking = asyncio.ensure_future(there.aio.recv())
+    ...     await here.aio.send("hello")
+    ...     return await asking
+    >>> asyncio.run(main())
+    'hello'
+    """
+
+    __slots__ = ("_end",)
+
+    def __init__(self, end: _core.Connection) -> None:
+        self._end = end
+
+    async def send(self, obj: Any) -> None:
+        """As ``treadle.Connection.send``."""
+        await _until(functools.partial(self._end._attempt_send, self._end._prepare(obj)))
+
+    async def send_bytes(self, buf: Any, offset: int = 0, size: int | None = None) -> None:
+        """As ``treadle.Connection.send_bytes``."""
+        prepared = self._end._prepare_bytes(buf, offset, size)
+        await _until(functools.partial(self._end._attempt_send, prepared))
+
+    async def recv(self) -> Any:
+        """As ``treadle.Connection.recv``."""
+        return await _until(functools.partial(self._end._attempt_receive, True))
+
+    async def recv_bytes(self) -> bytes:
+        """As ``treadle.Connection.recv_bytes``."""
+        message: bytes = await _until(functools.partial(self._end._attempt_receive, False))
+        return message
 
 
 def _queue_timeout(timeout: float | None) -> float | None:

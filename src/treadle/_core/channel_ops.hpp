@@ -220,6 +220,20 @@ int await_end(ChannelEnd& e, Token token, Want what, Attempt attempt, Result wai
     return goes_on(result) ? kTimeout : static_cast<int>(result);
 }
 
+// After a message was put: done, or gone. It may have gone into a ring that nobody reads any more; who rings learns that by
+// the way.
+inline int sent(const ChannelEnd& e) noexcept {
+    OtherBell other{e.other};
+    const bool heard = bell_of_other(e).ring_for_messages(outbox(e).puts(), other) ? other.heard
+                                                                                 : !platform::is_deserted(e.other);
+    return static_cast<int>(heard ? Result::done : Result::gone);
+}
+inline int received(const ChannelEnd& e) noexcept {
+    bell_of_other(e).ring_for_room(OtherBell{e.other});
+    show_inbox(e);
+    return static_cast<int>(Result::done);
+}
+
 inline int channel_send(ChannelEnd& e, Token token, const char* frame) noexcept {
     Taken accepted;
     const int result = with_memory_of_the_dead(e.handle, [&] {
@@ -227,12 +241,7 @@ inline int channel_send(ChannelEnd& e, Token token, const char* frame) noexcept 
             e, token, Want::room, [&](auto& who, Wait& wait) { return outbox(e).attempt_put(who, frame, 1, accepted, wait); },
             Result::full, kForever);
     });
-    if (result != static_cast<int>(Result::done)) return result;
-    // It may have gone into a ring that nobody reads any more; who rings learns that by the way.
-    OtherBell other{e.other};
-    const bool heard = bell_of_other(e).ring_for_messages(outbox(e).puts(), other) ? other.heard
-                                                                                 : !platform::is_deserted(e.other);
-    return static_cast<int>(heard ? Result::done : Result::gone);
+    return result == static_cast<int>(Result::done) ? sent(e) : result;
 }
 inline int channel_receive(ChannelEnd& e, Token token, char* out, Taken* got) noexcept {
     const int result = with_memory_of_the_dead(e.handle, [&] {
@@ -241,11 +250,7 @@ inline int channel_receive(ChannelEnd& e, Token token, char* out, Taken* got) no
             [&](auto& who, Wait& wait) { return inbox(e).attempt_get(who, 1, out, kLargestFrameBytes, *got, wait); },
             Result::empty, kForever);
     });
-    if (result == static_cast<int>(Result::done)) {
-        bell_of_other(e).ring_for_room(OtherBell{e.other});
-        show_inbox(e);
-    }
-    return result;
+    return result == static_cast<int>(Result::done) ? received(e) : result;
 }
 // done: a message, or the end, is there.
 inline int channel_poll(ChannelEnd& e, Token token, std::int64_t timeout) noexcept {
@@ -253,6 +258,35 @@ inline int channel_poll(ChannelEnd& e, Token token, std::int64_t timeout) noexce
         e, token, Want::messages, [&](auto&, Wait&) { return inbox(e).size() != 0 ? Result::done : Result::empty; },
         Result::empty, timeout);
     return result == static_cast<int>(Result::gone) ? static_cast<int>(Result::done) : result;
+}
+
+// For tasks, which wait at the rings' own gates: they learn of a close() at once, of a death when they next look.
+inline int channel_send_attempt(const ChannelEnd& e, Token token, bool look, const char* frame, Wait* wait) noexcept {
+    Taken accepted;
+    const int result = with_memory_of_the_dead(e.handle, [&] {
+        Mapping::Caller who{token, look, e.handle.mapping};
+        return static_cast<int>(outbox(e).attempt_put(who, frame, 1, accepted, *wait));
+    });
+    if (result == static_cast<int>(Result::done)) return sent(e);
+    return platform::is_deserted(e.other) ? static_cast<int>(Result::gone) : result;
+}
+inline int channel_receive_attempt(const ChannelEnd& e, Token token, bool look, char* out, Taken* got, Wait* wait) noexcept {
+    const bool deserted = platform::is_deserted(e.other);  // before: what was sent until then is still received
+    const int result = with_memory_of_the_dead(e.handle, [&] {
+        Mapping::Caller who{token, look, e.handle.mapping};
+        return static_cast<int>(inbox(e).attempt_get(who, 1, out, kLargestFrameBytes, *got, *wait));
+    });
+    if (result == static_cast<int>(Result::done)) return received(e);
+    return deserted && result == static_cast<int>(Result::empty) ? static_cast<int>(Result::gone) : result;
+}
+// This end's descriptors have just been closed: whoever waits at the gates looks again.
+inline void tell_of_close(const ChannelEnd& e) noexcept {
+    for (std::uint32_t side = 0; side < 2; ++side) {
+        if (channel_of(e)->rings[side] == 0) continue;
+        auto* ring = reinterpret_cast<RingState*>(e.handle.mapping->arena.heap.block_at(channel_of(e)->rings[side]));
+        ring->getters.ring_for_all();
+        ring->putters.ring_for_all();
+    }
 }
 
 struct ChannelFigures {

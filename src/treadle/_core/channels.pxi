@@ -72,6 +72,8 @@ cdef class Connection:
     cdef _release(self):
         close_bell(self.end.bell)
         close_bell(self.end.other)
+        if self.end.bell >= 0 and self.end.handle.mapping != NULL and self.end.handle.mapping.member():
+            tell_of_close(self.end)
         self.end.bell = self.end.other = -1
         drop_object(self.end.handle)
 
@@ -146,49 +148,57 @@ cdef class Connection:
         >>> there.recv_bytes()
         b'message'
         """
-        cdef const unsigned char[::1] data
-        cdef const char* source = NULL
-        cdef Py_ssize_t begin = _whole(offset), length, whole
         cdef char frame[LARGEST_FRAME_BYTES]
-        cdef char* start = frame
-        cdef char* target
-        cdef _Hold hold = None
+        cdef list holds = []
         self._use_to_send()
         try:
-            view = memoryview(buf)
-            if view.format != "B" or view.ndim != 1:
-                view = view.cast("B")
-            whole = len(view)
-            if begin < 0:
-                raise ValueError("offset is negative")
-            if whole < begin:
-                raise ValueError("buffer length < offset")
-            length = whole - begin if size is None else _whole(size)
-            if length < 0:
-                raise ValueError("size is negative")
-            if length > whole - begin:
-                raise ValueError("buffer length < offset + size")
-            if whole != 0:
-                data = view
-                source = <const char*>&data[0] + begin
-            if length <= LARGEST_FRAME:
-                write_frame_header(self.end.handle.mapping, <uint32_t>length, 0, frame)
-                memcpy(start + FRAME_HEADER, source, length)
-            else:
-                hold = _new_message(self.end.handle.mapping, <uint64_t>length)
-                target = message_data(hold.hold)
-                with nogil:
-                    memcpy(target, source, length)
-                write_message_frame(self.end.handle.mapping, hold.hold, <uint64_t>length, 0, frame)
+            self._bytes_frame(buf, _whole(offset), size, frame, holds)
             self._send_frame(frame)
         finally:
             self._used()
 
+    cdef uint32_t _bytes_frame(self, object buf, Py_ssize_t begin, object size, char* frame, list holds) except 0:
+        """Writes the frame of a part of a buffer; returns its size. A message it needs goes to `holds`."""
+        cdef const unsigned char[::1] data
+        cdef const char* source = NULL
+        cdef Py_ssize_t length, whole
+        cdef char* target
+        cdef _Hold hold
+        view = memoryview(buf)
+        if view.format != "B" or view.ndim != 1:
+            view = view.cast("B")
+        whole = len(view)
+        if begin < 0:
+            raise ValueError("offset is negative")
+        if whole < begin:
+            raise ValueError("buffer length < offset")
+        length = whole - begin if size is None else _whole(size)
+        if length < 0:
+            raise ValueError("size is negative")
+        if length > whole - begin:
+            raise ValueError("buffer length < offset + size")
+        if whole != 0:
+            data = view
+            source = <const char*>&data[0] + begin
+        if length <= LARGEST_FRAME:
+            write_frame_header(self.end.handle.mapping, <uint32_t>length, 0, frame)
+            if length != 0:
+                memcpy(frame + FRAME_HEADER, source, length)
+            return FRAME_HEADER + padded(<uint32_t>length)
+        hold = _new_message(self.end.handle.mapping, <uint64_t>length)
+        target = message_data(hold.hold)
+        with nogil:
+            memcpy(target, source, length)
+        write_message_frame(self.end.handle.mapping, hold.hold, <uint64_t>length, 0, frame)
+        holds.append(hold)
+        return MESSAGE_FRAME_BYTES
+
     cdef int _send_frame(self, const char* frame) except -1:
         cdef int result = channel_send(self.end, _token(self.end.handle), frame)
         _tell()
-        if result == DONE:
-            return 0
+        return 0 if result == DONE else self._not_sent(result)
+
+    cdef int _not_sent(self, int result) except -1:
         if result == GONE:
             raise BrokenPipeError(EPIPE, "Broken pipe")
         if result == INTERRUPTED:
@@ -264,7 +274,6 @@ cdef class Connection:
         cdef char frame[LARGEST_FRAME_BYTES]
         cdef Taken got
         cdef _Kept kept = None
-        cdef _MessageMemory memory
         cdef int result
         self._use_to_receive()
         try:
@@ -272,36 +281,39 @@ cdef class Connection:
                 kept = self.leftovers.pop()
             if kept is None:
                 result = channel_receive(self.end, _token(self.end.handle), frame, &got)
-                if result == GONE:
-                    raise EOFError
-                if result == INTERRUPTED:
-                    _interrupted()
                 if result != DONE:
-                    raise _arena_full("a reference to a message")
-                memory = _memory_of_frame(self.end.handle.mapping, frame, got.slot)
-            else:
-                memory = kept.memory
-                memcpy(<char*>frame, PyBytes_AS_STRING(kept.frame), PyBytes_GET_SIZE(kept.frame))
-            try:
-                _tell()
-            except BaseException:
-                self._keep(frame, memory)
-                raise
-            try:
-                return _message(frame, memory, rebuild)
-            except MemoryError:
-                self._keep(frame, memory)
-                raise
-            except Exception as error:
-                raise ItemError(
-                    f"a message that pid {frame_at(frame).pid} sent through pipe {self._label()!r} cannot be rebuilt here "
-                    f"({type(error).__name__}: {error}); it is gone, the next one is not"
-                ) from error
-            except BaseException:  # an interrupt: the message is as good as it was
-                self._keep(frame, memory)
-                raise
+                    self._not_received(result)
+                return self._value(frame, _memory_of_frame(self.end.handle.mapping, frame, got.slot), rebuild)
+            return self._value(PyBytes_AS_STRING(kept.frame), kept.memory, rebuild)
         finally:
             self._used()
+
+    cdef int _not_received(self, int result) except -1:
+        if result == GONE:
+            raise EOFError
+        if result == INTERRUPTED:
+            _interrupted()
+        raise _arena_full("a reference to a message")
+
+    cdef object _value(self, const char* frame, _MessageMemory memory, bint rebuild):
+        try:
+            _tell()
+        except BaseException:
+            self._keep(frame, memory)
+            raise
+        try:
+            return _message(frame, memory, rebuild)
+        except MemoryError:
+            self._keep(frame, memory)
+            raise
+        except Exception as error:
+            raise ItemError(
+                f"a message that pid {frame_at(frame).pid} sent through pipe {self._label()!r} cannot be rebuilt here "
+                f"({type(error).__name__}: {error}); it is gone, the next one is not"
+            ) from error
+        except BaseException:  # an interrupt: the message is as good as it was
+            self._keep(frame, memory)
+            raise
 
     cdef _keep(self, const char* frame, _MessageMemory memory):
         self.leftovers.add([_kept_frame(frame, memory)], True)
@@ -331,6 +343,84 @@ cdef class Connection:
             if result == INTERRUPTED:
                 _interrupted()
             return result == DONE
+        finally:
+            self._used()
+
+    # ---- For tasks
+
+    @property
+    def aio(self):
+        """The same end for tasks of event loops: a ``treadle.aio.Connection``.
+
+        >>> import asyncio, treadle
+        >>> here, there = treadle.Pipe()
+        >>> async def main():
+        ...     await here.aio.send("hello")
+        ...     return await there.aio.recv()
+        >>> asyncio.run(main())
+        'hello'
+        """
+        return _aio().Connection(self)
+
+    def _prepare(self, obj):
+        cdef char frame[LARGEST_FRAME_BYTES]
+        cdef _Prepared prepared = _Prepared.__new__(_Prepared)
+        self._use_to_send()
+        try:
+            prepared.holds = []
+            prepared.frame = frame[:_encode_frame(self.end.handle.mapping, obj, frame, prepared.holds)]
+            return prepared
+        finally:
+            self._used()
+
+    def _prepare_bytes(self, buf, offset, size):
+        cdef char frame[LARGEST_FRAME_BYTES]
+        cdef _Prepared prepared = _Prepared.__new__(_Prepared)
+        self._use_to_send()
+        try:
+            prepared.holds = []
+            prepared.frame = frame[:self._bytes_frame(buf, _whole(offset), size, frame, prepared.holds)]
+            return prepared
+        finally:
+            self._used()
+
+    def _attempt_send(self, _Prepared prepared not None, Waiter waiter not None):
+        cdef int result
+        self._use_to_send()
+        try:
+            waiter._begin(self.end.handle, True)
+            result = channel_send_attempt(
+                self.end, _token(self.end.handle), waiter.look, PyBytes_AS_STRING(prepared.frame), &waiter.wait
+            )
+            _tell()
+            if result == BLOCKED or result == FULL:
+                return _PENDING
+            if result != DONE:
+                self._not_sent(result)
+            return True
+        finally:
+            self._used()
+
+    def _attempt_receive(self, bint rebuild, Waiter waiter not None):
+        cdef char frame[LARGEST_FRAME_BYTES]
+        cdef Taken got
+        cdef _Kept kept = None
+        cdef int result
+        self._use_to_receive()
+        try:
+            if self.leftovers.items is not None:
+                kept = self.leftovers.pop()
+            if kept is not None:
+                return self._value(PyBytes_AS_STRING(kept.frame), kept.memory, rebuild)
+            waiter._begin(self.end.handle, True)
+            result = channel_receive_attempt(
+                self.end, _token(self.end.handle), waiter.look, frame, &got, &waiter.wait
+            )
+            if result == BLOCKED or result == EMPTY:
+                return _PENDING
+            if result != DONE:
+                self._not_received(result)
+            return self._value(frame, _memory_of_frame(self.end.handle.mapping, frame, got.slot), rebuild)
         finally:
             self._used()
 
@@ -374,6 +464,7 @@ cdef class Connection:
             self.leftovers.clear()
             if self._users == 0:
                 self._release()
+                _tell()
 
     @property
     def closed(self):
@@ -492,6 +583,14 @@ def _rebuild_connection(ticket, side, bell, other):
     _attach(ticket, "pipe", KIND_CHANNEL, &end.end.handle)
     end._open = True
     return end
+
+
+@cython.final
+cdef class _Prepared:
+    """A message on its way: encoded, not sent."""
+
+    cdef bytes frame
+    cdef list holds
 
 
 cdef object _message(const char* frame, _MessageMemory memory, bint rebuild):
