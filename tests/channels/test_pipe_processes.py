@@ -202,6 +202,17 @@ def test_an_end_lives_as_long_as_anybody_holds_it() -> None:
 
 
 @pytest.mark.slow
+def test_a_message_that_was_received_was_sent() -> None:
+    """Whoever receives the last message may go before its sender has returned."""
+    for _ in range(300):
+        here, there = treadle.Pipe()
+        answer = Answer(here.send, "last")
+        assert there.recv() == "last"
+        there.close()
+        answer.get()
+
+
+@pytest.mark.slow
 def test_killed_at_any_moment_a_sender_sends_entirely_or_not_at_all() -> None:
     for round_ in range(30):
         here, there = treadle.Pipe()

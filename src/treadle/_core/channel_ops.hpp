@@ -220,13 +220,13 @@ int await_end(ChannelEnd& e, Token token, Want what, Attempt attempt, Result wai
     return goes_on(result) ? kTimeout : static_cast<int>(result);
 }
 
-// After a message was put: done, or gone. It may have gone into a ring that nobody reads any more; who rings learns that by
-// the way.
+// After a message was put: done, or gone, which is if it lies in a ring that nobody reads any more; who rings learns that
+// by the way. (It may also have been received by who has gone since.)
 inline int sent(const ChannelEnd& e) noexcept {
     OtherBell other{e.other};
     const bool heard = bell_of_other(e).ring_for_messages(outbox(e).puts(), other) ? other.heard
                                                                                  : !platform::is_deserted(e.other);
-    return static_cast<int>(heard ? Result::done : Result::gone);
+    return static_cast<int>(heard || outbox(e).size() == 0 ? Result::done : Result::gone);
 }
 inline int received(const ChannelEnd& e) noexcept {
     bell_of_other(e).ring_for_room(OtherBell{e.other});
