@@ -202,6 +202,7 @@ _CONTRACT: dict[str, dict[str, str]] = {
         "closed": _ATTRIBUTE,
         "readable": _ATTRIBUTE,
         "writable": _ATTRIBUTE,
+        "aio": _ATTRIBUTE,
         "label": _ATTRIBUTE,
         "statistics": "",
         "__enter__": "",

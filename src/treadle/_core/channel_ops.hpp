@@ -14,6 +14,7 @@
 #include "queue_ops.hpp"
 #include "treadle/channel/channel.hpp"
 #include "treadle/platform/pipe.hpp"
+#include "treadle/tasks/lot.hpp"
 
 namespace treadle::core {
 
@@ -278,6 +279,13 @@ inline int channel_receive_attempt(const ChannelEnd& e, Token token, bool look, 
     });
     if (result == static_cast<int>(Result::done)) return received(e);
     return deserted && result == static_cast<int>(Result::empty) ? static_cast<int>(Result::gone) : result;
+}
+inline bool is_doubtful(const tasks::Place& place) noexcept {
+    return platform::is_deserted(static_cast<const ChannelEnd*>(place.subject)->other);
+}
+inline void doubt_channel(tasks::Place& place, const ChannelEnd& e) noexcept {
+    place.doubt = is_doubtful;
+    place.subject = &e;
 }
 // This end's descriptors have just been closed: whoever waits at the gates looks again.
 inline void tell_of_close(const ChannelEnd& e) noexcept {

@@ -388,7 +388,8 @@ cdef class Connection:
         cdef int result
         self._use_to_send()
         try:
-            waiter._begin(self.end.handle, True)
+            waiter._begin(self.end.handle)
+            doubt_channel(waiter.place, self.end)
             result = channel_send_attempt(
                 self.end, _token(self.end.handle), waiter.look, PyBytes_AS_STRING(prepared.frame), &waiter.wait
             )
@@ -412,7 +413,8 @@ cdef class Connection:
                 kept = self.leftovers.pop()
             if kept is not None:
                 return self._value(PyBytes_AS_STRING(kept.frame), kept.memory, rebuild)
-            waiter._begin(self.end.handle, True)
+            waiter._begin(self.end.handle)
+            doubt_channel(waiter.place, self.end)
             result = channel_receive_attempt(
                 self.end, _token(self.end.handle), waiter.look, frame, &got, &waiter.wait
             )

@@ -465,6 +465,7 @@ cdef extern from "channel_ops.hpp" namespace "treadle::core" nogil:
     int channel_poll(ChannelEnd&, Token, int64_t)
     int channel_send_attempt(const ChannelEnd&, Token, bint, const char*, Wait*)
     int channel_receive_attempt(const ChannelEnd&, Token, bint, char*, Taken*, Wait*)
+    void doubt_channel(Place&, const ChannelEnd&)
     void tell_of_close(const ChannelEnd&)
     void channel_figures(const ChannelEnd&, ChannelFigures&)
     const char* channel_label(const ChannelEnd&)
