@@ -48,10 +48,10 @@ public:
     void initialise(std::uint64_t max_items) noexcept { max_items_.store(max_items, std::memory_order_relaxed); }
 
     std::uint64_t max_items() const noexcept { return max_items_.load(std::memory_order_relaxed); }
-    // Whoever waits for room looks whether there is some now.
+    // Whoever waits for room looks whether there is some now. Needs no section: Python code may run inside it, and call this.
     void set_max_items(std::uint64_t max_items) noexcept {
-        max_items_.store(max_items, std::memory_order_release);
-        putters_.fetch_add(2, std::memory_order_relaxed);
+        max_items_.store(max_items, std::memory_order_relaxed);
+        putters_.fetch_add(2, std::memory_order_release);  // SYNC bound→putter: the new bound
         World::wake(&putters_, word::kWakeAll);
     }
     std::uint64_t count() const noexcept { return count_.load(std::memory_order_acquire); }
@@ -72,7 +72,8 @@ public:
     Result attempt_begin_put(Who& who, Wait& wait) noexcept {
         if (section_.attempt_enter(who, wait) == Result::blocked) return Result::blocked;
         if (mode() != Mode::open) return leave(Result::shut);
-        if (full()) return wait_at(putters_, wait, Result::full);
+        const std::uint32_t seen = putters_.load(std::memory_order_acquire);  // SYNC bound→putter: before it asks for the bound
+        if (full()) return wait_at(putters_, seen, wait, Result::full);
         return Result::done;
     }
     // `count` items are in the queue now; `added` of them new. With none added, nothing happened.
@@ -92,7 +93,7 @@ public:
     Result attempt_begin_get(Who& who, Wait& wait) noexcept {
         if (section_.attempt_enter(who, wait) == Result::blocked) return Result::blocked;
         if (mode() == Mode::shut_now) return leave(Result::shut);
-        if (count() == 0) return mode() == Mode::shut ? leave(Result::shut) : wait_at(getters_, wait, Result::empty);
+        if (count() == 0) return mode() == Mode::shut ? leave(Result::shut) : wait_at(getters_, seen(getters_), wait, Result::empty);
         return Result::done;
     }
     void end_get(std::uint64_t count, std::uint32_t taken, const Wait& wait) noexcept {
@@ -131,7 +132,7 @@ public:
     template <class Who>
     Result attempt_join(Who& who, Wait& wait) noexcept {
         if (section_.attempt_enter(who, wait) == Result::blocked) return Result::blocked;
-        return joinable() ? leave(Result::done) : wait_at(joiners_, wait, Result::empty);
+        return joinable() ? leave(Result::done) : wait_at(joiners_, seen(joiners_), wait, Result::empty);
     }
 
     // Inside the section afterwards, for whoever throws the items away; then end_shut_down. It never becomes milder.
@@ -159,22 +160,22 @@ private:
         section_.release();
         return result;
     }
-    Result wait_at(Gate& gate, Wait& wait, Result why) noexcept {
-        std::uint32_t now = gate.load(std::memory_order_relaxed);
-        if (wait.announce && (now & kWaiters) == 0) gate.store(now |= kWaiters, std::memory_order_relaxed);
+    static std::uint32_t seen(const Gate& gate) noexcept { return gate.load(std::memory_order_relaxed); }
+    // Gates change by read-modify-write alone: set_max_items() is not in the section, and must not be undone by who is.
+    Result wait_at(Gate& gate, std::uint32_t seen, Wait& wait, Result why) noexcept {
+        if (wait.announce && (seen & kWaiters) == 0) gate.fetch_or(kWaiters, std::memory_order_relaxed);
         section_.release();
-        return wait.at_gate(&gate, now, why);
+        return wait.at_gate(&gate, seen | kWaiters, why);
     }
     // Who sleeps at the gate must be woken? The word changes, so that who is about to sleep there does not.
     bool rouse(Gate& gate) noexcept {
-        const std::uint32_t now = gate.load(std::memory_order_relaxed);
-        if ((now & kWaiters) == 0) return false;
-        gate.store((now + 2) & ~kWaiters, std::memory_order_relaxed);
+        if ((seen(gate) & kWaiters) == 0) return false;
+        gate.fetch_add(1, std::memory_order_relaxed);  // the mark is carried into the count
         return true;
     }
     bool pass_on(Gate& gate, const Wait& wait, bool more) noexcept {
         if (!wait.slept_at_gate) return false;
-        gate.store(gate.load(std::memory_order_relaxed) | kWaiters, std::memory_order_relaxed);
+        gate.fetch_or(kWaiters, std::memory_order_relaxed);
         return more;
     }
 
