@@ -22,7 +22,7 @@ constexpr unsigned words = 2;
 int programs_of(int ordinary, int soak) { return check::scale(ordinary, soak) / (check::sanitized ? 6 : 1); }
 
 struct Instruction {
-    enum Kind : unsigned { load, store, exchange, compare_exchange, fetch_add, alive, wait, wake, kinds } kind;
+    enum Kind : unsigned { load, store, exchange, compare_exchange, fetch_add, alive, wait, wake, wake_threads, kinds } kind;
     unsigned word;
     std::uint32_t value;
 };
@@ -55,7 +55,10 @@ public:
                 Instruction instruction{kind(Instruction::wait), random_.below(4) / 3, random_.below(2)};
                 switch (random_.below(ask ? 6 : 4)) {
                     case 0: instruction.kind = Instruction::wait, instruction.value = random_.below(4) / 3; break;
-                    case 1: instruction.kind = Instruction::wake, instruction.value = 1 + random_.below(4) / 3; break;
+                    case 1:
+                        instruction.kind = random_.below(2) == 0 ? Instruction::wake : Instruction::wake_threads;
+                        instruction.value = 1 + random_.below(4) / 3;
+                        break;
                     case 4: instruction.kind = Instruction::alive, instruction.value = random_.below(fibers); break;
                     default: if (instruction.kind == Instruction::alive) instruction.kind = Instruction::load; break;
                 }
@@ -172,7 +175,8 @@ private:
                     return;
                 }
                 break;
-            case Instruction::wake: {
+            case Instruction::wake:
+            case Instruction::wake_threads: {
                 seen = 0;
                 for (std::size_t i = 0; i < state.queue.size() && seen < instruction.value;) {
                     Fiber& sleeper = state.fibers[state.queue[i]];
@@ -185,7 +189,7 @@ private:
                     state.queue.erase(state.queue.begin() + static_cast<std::ptrdiff_t>(i));
                     ++seen;
                 }
-                seen = 0;  // a futex tells, a World's wake does not
+                if (instruction.kind == Instruction::wake) seen = 0;  // it does not tell
                 break;
             }
             case Instruction::kinds: break;
@@ -229,6 +233,9 @@ std::set<Outcome> explored(const Program& program, const Plan& plan, std::uint64
                             }
                             break;
                         case Instruction::wake: Model::wake(&word, static_cast<int>(instruction.value)); break;
+                        case Instruction::wake_threads:
+                            returned = static_cast<std::uint32_t>(Model::wake_threads(&word, static_cast<int>(instruction.value)));
+                            break;
                         case Instruction::kinds: break;
                     }
                     seen[id] += std::to_string(returned) + ",";

@@ -145,6 +145,7 @@ private:
     bool weak_exchange_fails();
     Outcome wait(const void* word, std::uint32_t expected, std::uint32_t bits);
     unsigned wake(const void* word, unsigned count, std::uint32_t bits);
+    unsigned wake_and_count(const void* word, unsigned count, std::uint32_t bits);
     void pause();
     bool alive(std::uint32_t fiber);
     void yield(std::string_view label);

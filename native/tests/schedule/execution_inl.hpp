@@ -161,6 +161,14 @@ inline unsigned Execution::wake(const void* word, unsigned count, std::uint32_t 
     return woken;
 }
 
+/// For one that goes on differently, depending on how many there were.
+inline unsigned Execution::wake_and_count(const void* word, unsigned count, std::uint32_t bits) {
+    const unsigned woken = wake(word, count, bits);
+    Fiber& self = fibers_[running_];
+    self.past = detail::mix(self.past, woken, 8);
+    return woken;
+}
+
 inline void Execution::pause() {
     Fiber& self = fibers_[running_];
     const std::uint32_t others = ready_ & ~(1u << running_);

@@ -140,6 +140,16 @@ struct Model {
         execution->wake(word, count < 0 ? 0u : static_cast<unsigned>(count), bits);
     }
 
+    /// As wake, and tells how many it woke. (In the real world `wake` reaches tasks, too, and this threads alone.)
+    static int wake_threads(const void* word, int count, std::uint32_t bits = kAllBits) noexcept {
+        Execution* execution = Execution::current();
+        if (execution == nullptr || !execution->in_fiber()) return 0;
+        return static_cast<int>(execution->wake_and_count(word, count < 0 ? 0u : static_cast<unsigned>(count), bits));
+    }
+
+    /// The model is sequentially consistent.
+    static void fence() noexcept {}
+
     /// Parks while the 32 bits at `word` (of a 64-bit atom on a little-endian machine: the low half) equal `expected`;
     /// looking and parking are one step. Ends by a wake or, where the plan has them, by a timeout. The time given for it
     /// is not counted: when everybody has parked, any of the waits may run out first.
