@@ -13,13 +13,15 @@
 #include "treadle/ordered/layout.hpp"
 #include "treadle/tasks/doorbells.hpp"
 #include "treadle/tasks/lot.hpp"
+#include "treadle/tasks/parking.hpp"
 
 namespace treadle::core {
 
 using tasks::Place;
 using SharedDoorbells = tasks::Doorbells<SharedWorld>;
+using Ears = tasks::Ears<SharedWorld>;
 
-inline constinit tasks::Lot lot;
+inline constinit tasks::Lot<PrivateWorld> lot;
 inline constinit std::atomic<std::uint32_t> private_wakes{0};
 
 inline Mapping* mapping_around(const void* word) noexcept {
@@ -111,6 +113,11 @@ inline void doubt_ordered(Place& place, const Handle& h) noexcept {
     place.subject = &reinterpret_cast<const ordered::OrderedState<SharedWorld>*>(h.block)->leased;
 }
 
+inline Ears ears_in(Mapping* m) noexcept {
+    if (m == nullptr || m->reactor == SharedDoorbells::kNoReactor) return {};
+    return {&m->arena.header(), m->reactor};
+}
+
 // Parks at what the attempt said to wait for. False: it has changed meanwhile, try again.
 inline bool task_park(Place& place, Mapping* m, const Wait& wait, bool in_front) noexcept {
     place.word = wait.word;
@@ -119,13 +126,7 @@ inline bool task_park(Place& place, Mapping* m, const Wait& wait, bool in_front)
     place.bucket = bucket_in(m, wait.word);
     if (m == nullptr) place.doubt = nullptr;
     place.epoch = platform::private_epoch;
-    const bool alone = lot.park(place, in_front);
-    if (m != nullptr && m->reactor != SharedDoorbells::kNoReactor && alone)
-        SharedDoorbells(m->arena.header()).subscribe(m->reactor, place.bucket);
-    SharedWorld::fence();
-    // The lower half of a word, as the futex would read it.
-    const auto* now = static_cast<const std::atomic<std::uint32_t>*>(wait.word);
-    return now->load(std::memory_order_seq_cst) == wait.expected;
+    return tasks::park(lot, place, ears_in(m), wait, in_front);
 }
 
 // For a task that stands in line behind others of its object: those before it hand on what they are told, whether they use
@@ -136,27 +137,9 @@ inline void permits_line_up(PermitsBody<SharedWorld>* body, Wait* wait) noexcept
 
 // Leaves the place. `used`: its notification, if there was one, has served its purpose; else it is passed on.
 inline void task_leave(Place& place, Mapping* m, bool used) noexcept {
-    if (place.state == tasks::PlaceState::absent) return;
-    if (place.epoch != platform::private_epoch) {  // of a task of the process that this one was forked from
-        place.state = tasks::PlaceState::absent;
-        return;
-    }
-    const tasks::Lot::Left left = lot.leave(place);
-    bool owed = left.notified && !used;
-    if (m != nullptr && m->reactor != SharedDoorbells::kNoReactor) {
-        SharedDoorbells bells(m->arena.header());
-        if (left.bucket_empty) {
-            owed = bells.unsubscribe(m->reactor, place.bucket) || owed;
-            // Another thread may have parked there since.
-            if (lot.parks_in(place.arena, place.bucket)) {
-                bells.subscribe(m->reactor, place.bucket);
-                lot.notify_bucket(place.arena, place.bucket, true);  // wakes may have passed it by
-            }
-        } else {
-            owed = owed || (!used && bells.is_rung(m->reactor, place.bucket));
-        }
-    }
-    if (!owed) return;
+    if (place.state != tasks::PlaceState::absent && place.epoch != platform::private_epoch)
+        place.state = tasks::PlaceState::absent;  // of a task of the process that this one was forked from
+    if (!tasks::leave(lot, place, ears_in(m), used)) return;
     if (m == nullptr) PrivateWorld::wake(place.word, 1, place.bits);
     else SharedWorld::wake(place.word, 1, place.bits);
 }
@@ -189,7 +172,7 @@ inline void reactor_turn(std::int64_t* looked) noexcept {
         }
         SharedDoorbells bells(m->arena.header());
         words[count++] = {bells.futex(m->reactor), bells.bell(m->reactor), platform::FutexScope::shared};
-        bells.collect(m->reactor, [&](std::uint32_t bucket, bool all) { lot.notify_bucket(m->base, bucket, all); });
+        tasks::hear(lot, m->base, ears_in(m));
     }
     if (unheard) {  // an arena whose reactors are all taken: its tasks are told to try every few milliseconds
         lot.notify_to_look(tasks::kBuckets, [](const Place&) { return true; });
@@ -209,10 +192,7 @@ inline void reactor_turn(std::int64_t* looked) noexcept {
     if (count == 0) words[count++] = {&nothing, 0, platform::FutexScope::process};
     platform::futex_wait_any(words, count, unheard ? kWithoutWaitAny : lot.empty() ? kLongestSlice : kLookEvery, kWithoutWaitAny);
     for (Mapping* m = Mapping::first(); m != nullptr; m = m->next())
-        if (m->member() && m->reactor != SharedDoorbells::kNoReactor)
-            SharedDoorbells(m->arena.header()).collect(m->reactor, [&](std::uint32_t bucket, bool all) {
-                lot.notify_bucket(m->base, bucket, all);
-            });
+        if (m->member() && m->reactor != SharedDoorbells::kNoReactor) tasks::hear(lot, m->base, ears_in(m));
 }
 
 inline void install_tasks() noexcept {

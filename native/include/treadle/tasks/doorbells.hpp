@@ -22,15 +22,14 @@
 // bit to whatever rings next, or to the reactor's own bounded sleep.
 //
 // Limits: kReactors processes of one arena; others look for themselves every few milliseconds. Two words of one bucket may
-// be told each other's wakes: a needless attempt; and one that is told so, while its own place is taken back in the very
-// same instant, may swallow the wake: that is a bounded park's delay for a thread in one of 512 buckets.
+// be told each other's wakes: a needless attempt for who is told, and a bounded park's delay for a thread that is not, with
+// one in 512 pairs of words, if tasks of another process wait for the one and threads for the other.
 #pragma once
 
 #include <bit>
 #include <cstdint>
 
 #include "../arena/layout.hpp"
-#include "../word/attempt.hpp"
 #include "lot.hpp"
 
 namespace treadle::tasks {
@@ -51,7 +50,9 @@ public:
 
     explicit Doorbells(Header& header) noexcept : h(header) {}
 
+    // These two are called by one thread of the process at a time (under its lot's lock).
     void subscribe(std::uint32_t reactor, std::uint32_t bucket) noexcept {
+        if ((part(reactor, bucket).load(std::memory_order_relaxed) & bit(reactor)) != 0) return;
         part(reactor, bucket).fetch_or(bit(reactor), std::memory_order_seq_cst);  // SYNC subscribe→wake
     }
     // Returns whether the bucket was rung and nobody has collected that yet.
@@ -68,7 +69,7 @@ public:
     std::uint32_t bell(std::uint32_t reactor) const noexcept { return h.reactors[reactor].bell.load(std::memory_order_seq_cst); }
     const void* futex(std::uint32_t reactor) const noexcept { return &h.reactors[reactor].bell; }
 
-    // Takes what was rung: visit(bucket, all).
+    // Takes what was rung, under the lot's lock: visit(bucket, all).
     template <class Visit>
     void collect(std::uint32_t reactor, Visit visit) noexcept {
         for (unsigned all = 0; all < 2; ++all) {

@@ -10,9 +10,11 @@
 //                                  any of them     --leave--> absent
 //
 // Invariant: a notified place makes an attempt, or whoever owns it passes the notification on (leave() says that it is
-// owed). So a wake-up that was meant for a task that is cancelled is not lost.
+// owed). So a wake-up that was meant for a task that is cancelled is not lost. Nor is one from another process that finds
+// the bucket's places notified already, and not gone yet: the next that leaves the bucket passes it on.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 
 #include "../platform/quick_lock.hpp"
@@ -44,22 +46,19 @@ struct Place {
     Place* next_notified = nullptr;
 };
 
+template <class World>
 class Lot {
 public:
     // How many places are parked, at this instant; read without the lock.
     bool empty() const noexcept { return parked_.load(std::memory_order_relaxed) == 0; }
     bool has_notified() const noexcept { return notified_.load(std::memory_order_acquire) != nullptr; }
 
-    // `in_front`: it was notified in vain and keeps its place. Returns whether it is the only one of its arena's bucket.
-    bool park(Place& place, bool in_front) noexcept {
+    // `in_front`: it was notified in vain and keeps its place. `then()` runs under the lock.
+    template <class Then>
+    void park(Place& place, bool in_front, Then then) noexcept {
         const platform::QuickGuard guard(lock_);
-        Place*& top = buckets_[place.bucket];
-        bool alone = true;
-        Place* line = nullptr;
-        for (Place* p = top; p != nullptr; p = p->down) {
-            alone = alone && p->arena != place.arena;
-            if (p->word == place.word) line = p;
-        }
+        Place* line = buckets_[place.bucket];
+        while (line != nullptr && line->word != place.word) line = line->down;
         place.state = PlaceState::parked;
         place.told_to = false;
         if (line == nullptr) {
@@ -77,7 +76,7 @@ public:
             }
         }
         parked_.store(parked_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-        return alone;
+        then();
     }
 
     // Notifies up to `count` of those who wait at the word; returns how many.
@@ -88,16 +87,21 @@ public:
         return 0;
     }
 
-    // Notifies, of each word of the arena's bucket, the first or all; returns how many.
-    std::uint32_t notify_bucket(const void* arena, std::uint32_t bucket, bool all) noexcept {
+    // Hands on what was rung for an arena: collect(notify) runs under the lock, where notify(bucket, all) notifies the
+    // first, or all, of each word of the bucket, and returns how many.
+    template <class Collect>
+    void hear(const void* arena, Collect collect) noexcept {
         const platform::QuickGuard guard(lock_);
-        std::uint32_t told = 0;
-        for (Place* line = buckets_[bucket]; line != nullptr;) {
-            Place* next = line->down;
-            if (line->arena == arena) told += notify_line(line, all ? ~std::uint32_t{0} : 1, ~std::uint32_t{0}, false);
-            line = next;
-        }
-        return told;
+        collect([&](std::uint32_t bucket, bool all) {
+            std::uint32_t told = 0;
+            for (Place* line = buckets_[bucket]; line != nullptr;) {
+                Place* next = line->down;
+                if (line->arena == arena) told += notify_line(line, all ? ~std::uint32_t{0} : 1, ~std::uint32_t{0}, false);
+                line = next;
+            }
+            if (told == 0 && !all) unheard_[bucket] = true;
+            return told;
+        });
     }
 
     // Tells the first of each line to look whether others live, if `suspicious(place)`, up to `most` of them; each call goes
@@ -131,10 +135,13 @@ public:
     }
 
     struct Left {
-        bool notified;      // the notification is owed to somebody else, unless it was used
-        bool bucket_empty;  // of its arena: nobody parks there any more
+        bool notified;  // the notification is owed to somebody else, unless it was used
+        bool rung;      // a wake from another process is owed to somebody else, in any case
     };
-    Left leave(Place& place) noexcept {
+    // `take_back(empty)` runs under the lock: it takes the subscription back if the bucket is `empty` (nobody of its arena
+    // parks there any more), and says whether a wake from another process has to be passed on.
+    template <class TakeBack>
+    Left leave(Place& place, TakeBack take_back) noexcept {
         const platform::QuickGuard guard(lock_);
         const PlaceState state = place.state;
         place.state = PlaceState::absent;
@@ -145,20 +152,16 @@ public:
             for (Place* p = notified_.load(std::memory_order_relaxed); p != &place; p = p->next_notified) before = p;
             unlist(before, &place);
         }
-        bool empty = true;
-        for (Place* p = buckets_[place.bucket]; p != nullptr; p = p->down) empty = empty && p->arena != place.arena;
-        return {state == PlaceState::notified || state == PlaceState::delivered, empty};
+        const bool unheard = place.arena != nullptr && unheard_[place.bucket];
+        if (unheard) unheard_[place.bucket] = false;
+        const bool rung = take_back(!parked_in(place.arena, place.bucket));
+        return {state == PlaceState::notified || state == PlaceState::delivered, rung || unheard};
     }
 
-    bool parks_in(const void* arena, std::uint32_t bucket) noexcept {
-        const platform::QuickGuard guard(lock_);
-        for (Place* p = buckets_[bucket]; p != nullptr; p = p->down)
-            if (p->arena == arena) return true;
-        return false;
-    }
     bool parks_in(const void* arena) noexcept {
+        const platform::QuickGuard guard(lock_);
         for (std::uint32_t bucket = 0; bucket < kBuckets; ++bucket)
-            if (parks_in(arena, bucket)) return true;
+            if (parked_in(arena, bucket)) return true;
         return false;
     }
 
@@ -167,11 +170,17 @@ public:
         lock_.reinitialise();
         for (Place*& top : buckets_) top = nullptr;
         notified_.store(nullptr, std::memory_order_relaxed);
+        for (bool& unheard : unheard_) unheard = false;
         last_ = nullptr;
         parked_.store(0, std::memory_order_relaxed);
     }
 
 private:
+    bool parked_in(const void* arena, std::uint32_t bucket) const noexcept {
+        const Place* p = buckets_[bucket];
+        while (p != nullptr && p->arena != arena) p = p->down;
+        return p != nullptr;
+    }
     void open_line(Place& place) noexcept {
         Place*& top = buckets_[place.bucket];
         place.first = true;
@@ -225,11 +234,12 @@ private:
         place->next_notified = nullptr;
     }
 
-    platform::QuickLock lock_;
+    platform::QuickLock<World> lock_;
     Place* buckets_[kBuckets] = {};
-    std::atomic<Place*> notified_{nullptr};  // in the order of their notification
+    bool unheard_[kBuckets] = {};            // a wake for one has come from another process when nobody was parked there
+    typename World::template Atom<Place*> notified_{nullptr};  // in the order of their notification
     Place* last_ = nullptr;
-    std::atomic<std::uint32_t> parked_{0};
+    typename World::template Atom<std::uint32_t> parked_{0};
     std::uint32_t looked_ = 0;  // the bucket that was looked at last
 };
 

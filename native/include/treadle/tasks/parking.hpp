@@ -1,0 +1,59 @@
+// tasks/parking.hpp: how a task begins and ends its wait: its place in the lot, and its process's subscription.
+//
+// Promise: a task that parks is notified of every change of its word after that, or sees it when it looks once more; one
+// that leaves says whether a wake-up has to be passed on. The process is subscribed to a bucket while places of its are in
+// it; both change together, under the lot's lock, under which the reactor collects as well. So a ring finds
+//
+//   a place that is parked            it is notified
+//   all notified, and not gone yet    the lot remembers the ring for the first that leaves
+//   the last one about to leave       it sees the ring as it takes the subscription back, or the ringer sees that it did
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "../word/attempt.hpp"
+#include "doorbells.hpp"
+#include "lot.hpp"
+
+namespace treadle::tasks {
+
+// The reactor by which a place hears of other processes' wakes; none: private memory, or an arena without one for it.
+template <class World>
+struct Ears {
+    arena::Header<World>* arena = nullptr;
+    std::uint32_t reactor = Doorbells<World>::kNoReactor;
+
+    Doorbells<World> bells() const noexcept { return Doorbells<World>(*arena); }
+};
+
+// Parks at what the attempt said to wait for. False: it has changed meanwhile, try again.
+template <class World, class LotT>
+bool park(LotT& lot, Place& place, Ears<World> ears, const word::Wait& wait, bool in_front) noexcept {
+    lot.park(place, in_front, [&] {
+        if (ears.arena != nullptr) ears.bells().subscribe(ears.reactor, place.bucket);
+    });
+    World::fence();  // SYNC parked→wake
+    // The lower half of a word, as the futex would read it.
+    const auto* now = static_cast<const typename World::template Atom<std::uint32_t>*>(wait.word);
+    return now->load(std::memory_order_seq_cst) == wait.expected;
+}
+
+// Leaves the place. `used`: its notification, if there was one, has served its purpose. True: a wake-up is to be passed on.
+template <class World, class LotT>
+bool leave(LotT& lot, Place& place, Ears<World> ears, bool used) noexcept {
+    if (place.state == PlaceState::absent) return false;
+    const auto left = lot.leave(place, [&](bool empty) {
+        if (ears.arena == nullptr) return false;
+        return empty ? ears.bells().unsubscribe(ears.reactor, place.bucket) : !used && ears.bells().is_rung(ears.reactor, place.bucket);
+    });
+    return left.rung || (left.notified && !used);
+}
+
+// What the reactor does with what was rung.
+template <class World, class LotT>
+void hear(LotT& lot, const void* arena, Ears<World> ears) noexcept {
+    lot.hear(arena, [&](auto notify) { ears.bells().collect(ears.reactor, notify); });
+}
+
+}  // namespace treadle::tasks
