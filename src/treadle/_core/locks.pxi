@@ -609,7 +609,12 @@ cdef class RLock(_LockState):
 
     def _attempt_by(self, TaskIdentity identity, Waiter waiter):
         cdef Token token = identity.token_in(self.handle)
-        if rlock_try(self.body, token):
+        # Only when it comes, and nobody stands in line: a task that has parked leaves the mark of waiters to those behind it.
+        if (
+            waiter.lined_up_at is None
+            and (self.tasks == 0 or lock_is_mine(self.body, token))
+            and rlock_try(self.body, token)
+        ):
             return True
         return self._attempt_as(token, True, waiter)
 

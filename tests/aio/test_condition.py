@@ -1,0 +1,175 @@
+"""Condition for tasks: cancelled or not, ``wait`` comes back with the lock held."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import Any
+
+import pytest
+
+import treadle
+from tests.aio.loops import OtherLoop, settle, steps
+from tests.sync.kinds import both_storages
+from tests.sync.threads import OtherThread
+
+every_lock = pytest.mark.parametrize("of", [treadle.Lock, treadle.RLock])
+
+
+@both_storages
+@every_lock
+@pytest.mark.parametrize("notified", [True, False])
+def test_cancelled_it_comes_back_with_the_lock_held(shared: bool, of: Any, notified: bool) -> None:
+    async def main(between: int, contended: bool) -> None:
+        condition = treadle.Condition(of(shared=shared), shared=shared)
+        ends: list[BaseException] = []
+
+        async def wait() -> None:
+            async with condition.aio:
+                try:
+                    await condition.aio.wait()
+                except asyncio.CancelledError as error:
+                    assert condition.aio._lock._is_owned()
+                    assert not condition.acquire(False)
+                    ends.append(error)
+                    raise
+
+        victim = asyncio.create_task(wait())
+        await settle()
+        condition.acquire()
+        if notified:
+            condition.notify()
+        if not contended:
+            condition.release()
+        await steps(between)
+        victim.cancel()
+        if contended:
+            await steps(between)
+            assert not victim.done()
+            condition.release()
+        cancelled = (await asyncio.gather(victim, return_exceptions=True))[0]
+        assert (cancelled is None) == (not ends)
+        assert condition.acquire(False)
+        assert condition.statistics().waiting == 0
+        condition.release()
+
+    for between in range(5):
+        for contended in (True, False):
+            asyncio.run(main(between, contended))
+
+
+@both_storages
+@every_lock
+def test_cancelled_again_and_again_it_keeps_to_that(shared: bool, of: Any) -> None:
+    async def main() -> None:
+        condition = treadle.Condition(of(shared=shared), shared=shared)
+
+        async def wait() -> None:
+            async with condition.aio:
+                await condition.aio.wait()
+
+        victim = asyncio.create_task(wait())
+        await settle()
+        with condition:
+            for _ in range(5):
+                victim.cancel()
+                await steps(3)
+            assert not victim.done()
+        with pytest.raises(asyncio.CancelledError):
+            await victim
+        assert condition.acquire(False)
+
+    asyncio.run(main())
+
+
+@both_storages
+@every_lock
+def test_a_notification_of_one_that_is_cancelled_goes_to_the_next(shared: bool, of: Any) -> None:
+    async def main(between: int) -> None:
+        condition = treadle.Condition(of(shared=shared), shared=shared)
+
+        async def wait() -> bool:
+            async with condition.aio:
+                return await condition.aio.wait()
+
+        victim, heir = asyncio.create_task(wait()), asyncio.create_task(wait())
+        await settle()
+        with condition:
+            condition.notify(1)
+        await steps(between)
+        victim.cancel()
+        if (await asyncio.gather(victim, return_exceptions=True))[0] is True:
+            with condition:
+                condition.notify(1)
+        assert await heir is True
+
+    for between in range(6):
+        asyncio.run(main(between))
+
+
+@both_storages
+def test_a_recursion_is_given_up_whole_and_restored(shared: bool, other: OtherThread) -> None:
+    async def main() -> None:
+        condition = treadle.Condition(shared=shared)
+        lock = condition._lock
+
+        async def wait() -> None:
+            async with condition.aio, condition.aio:
+                assert await condition.aio.wait()
+                assert lock.statistics().recursion == 2
+
+        waiter = asyncio.create_task(wait())
+        await settle()
+        other.do(_notify, condition)
+        await waiter
+        assert not lock.locked()
+
+    asyncio.run(main())
+
+
+def _notify(condition: treadle.Condition) -> None:
+    with condition:
+        condition.notify()
+
+
+@both_storages
+def test_notify_wakes_as_many_as_it_says(shared: bool, other_loop: OtherLoop) -> None:
+    async def main() -> None:
+        condition = treadle.Condition(shared=shared)
+
+        async def wait() -> bool:
+            async with condition.aio:
+                return await condition.aio.wait()
+
+        tasks = [asyncio.create_task(wait()) for _ in range(4)]
+        await settle()
+        async with condition.aio:
+            condition.aio.notify(3)
+        assert await asyncio.gather(*tasks[:3]) == [True] * 3
+        assert not tasks[3].done()
+        async with condition.aio:
+            condition.aio.notify_all()
+        assert await tasks[3]
+
+    asyncio.run(main())
+
+
+@both_storages
+def test_who_does_not_hold_the_lock_neither_waits_nor_notifies(shared: bool) -> None:
+    async def main() -> None:
+        condition = treadle.Condition(shared=shared)
+        for call in (condition.aio.wait, partial(condition.aio.wait_for, lambda: False)):
+            with pytest.raises(RuntimeError, match="un-acquired"):
+                await call()
+        with pytest.raises(RuntimeError, match="un-acquired"):
+            condition.aio.notify()
+
+    asyncio.run(main())
+
+
+def test_a_lock_that_tasks_cannot_wait_for_is_refused() -> None:
+    import threading
+
+    condition = treadle.Condition(threading.Lock(), shared=False)
+    with pytest.raises(TypeError, match=r"treadle\.Lock"):
+        condition.aio.notify()

@@ -1,0 +1,163 @@
+"""RLock and RWLock of tasks: the task owns them, not its thread."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from typing import Any
+
+import pytest
+
+import treadle
+from tests.aio.loops import OtherLoop, settle
+from tests.sync.kinds import both_storages
+from tests.sync.threads import OtherThread
+
+
+@both_storages
+def test_a_task_enters_again(shared: bool) -> None:
+    async def main() -> None:
+        lock = treadle.RLock(shared=shared)
+        async with lock.aio, lock.aio:
+            assert lock.statistics().recursion == 2
+        assert not lock.locked()
+
+    asyncio.run(main())
+
+
+@both_storages
+def test_neither_another_task_nor_the_thread_enters_or_releases(shared: bool) -> None:
+    async def main() -> None:
+        lock = treadle.RLock(shared=shared)
+        async with lock.aio:
+            await asyncio.create_task(_is_kept_out(lock))
+            assert lock.acquire(False) is False
+            with pytest.raises(RuntimeError, match="un-acquired"):
+                lock.release()
+            assert lock.locked()
+
+    asyncio.run(main())
+
+
+@both_storages
+def test_a_task_does_not_enter_what_its_thread_holds(shared: bool) -> None:
+    async def main() -> None:
+        lock = treadle.RLock(shared=shared)
+        with lock:
+            await _is_kept_out(lock)
+        async with lock.aio:
+            pass
+
+    asyncio.run(main())
+
+
+@both_storages
+def test_a_task_of_another_loop_is_kept_out(shared: bool, other_loop: OtherLoop) -> None:
+    async def main() -> None:
+        lock = treadle.RLock(shared=shared)
+        async with lock.aio:
+            other_loop.do(_is_kept_out, lock)
+
+    asyncio.run(main())
+
+
+async def _is_kept_out(lock: Any) -> None:
+    assert await lock.aio.acquire(False) is False
+    assert await lock.aio.acquire(timeout=0.01) is False
+    with pytest.raises(RuntimeError, match="un-acquired"):
+        lock.aio.release()
+
+
+@both_storages
+def test_the_holder_is_named_by_its_task(shared: bool) -> None:
+    async def main() -> None:
+        lock = treadle.RLock(shared=shared)
+        async with lock.aio:
+            if shared:
+                assert lock.owner is not None
+                assert lock.owner.thread_name == "the holder"
+            assert lock.statistics().locked
+
+    async def named() -> None:
+        await asyncio.create_task(main(), name="the holder")
+
+    asyncio.run(named())
+
+
+@pytest.mark.slow
+def test_a_task_that_ended_holding_counts_as_dead() -> None:
+    async def hold(lock: treadle.RLock) -> None:
+        await lock.aio.acquire()
+
+    async def main() -> None:
+        lock = treadle.RLock(label="left")
+        await asyncio.create_task(hold(lock), name="careless")
+        gc.collect()
+        with pytest.raises(treadle.OwnerDiedError, match="'left'"):
+            await lock.aio.acquire()
+        with lock.recover():
+            pass
+        async with lock.aio:
+            pass
+
+    asyncio.run(main())
+
+
+@pytest.mark.slow
+def test_a_thread_finds_that_a_task_ended_holding(other: OtherThread) -> None:
+    async def hold(lock: treadle.RLock) -> None:
+        await lock.aio.acquire()
+
+    lock = treadle.RLock(on_owner_death="recover")
+    asyncio.run(hold(lock))
+    gc.collect()
+    with pytest.warns(treadle.OwnerDiedWarning):
+        assert other.do(lock.acquire) is True
+
+
+@pytest.mark.slow
+def test_a_task_that_waits_finds_that_another_ended_holding() -> None:
+    async def hold(lock: treadle.RLock, go: asyncio.Event) -> None:
+        await lock.aio.acquire()
+        await go.wait()
+
+    async def main() -> None:
+        lock, go = treadle.RLock(), asyncio.Event()
+        holder = asyncio.create_task(hold(lock, go))
+        await settle()
+        waiter = asyncio.create_task(lock.aio.acquire())
+        await settle()
+        go.set()
+        await holder
+        del holder
+        gc.collect()
+        with pytest.raises(treadle.OwnerDiedError):
+            await waiter
+
+    asyncio.run(main())
+
+
+@both_storages
+def test_a_task_that_writes_keeps_readers_and_writers_out(shared: bool) -> None:
+    async def main() -> None:
+        lock = treadle.RWLock(shared=shared)
+
+        async def is_kept_out() -> None:
+            assert await lock.aio.acquire_read(False) is False
+            assert await lock.aio.acquire_write(timeout=0.01) is False
+
+        async with lock.aio.write():
+            await asyncio.create_task(is_kept_out())
+        async with lock.aio.read():
+            assert await asyncio.create_task(_reads(lock))
+            assert await asyncio.create_task(_writes(lock)) is False
+        assert not lock.locked()
+
+    async def _reads(lock: treadle.RWLock) -> bool:
+        async with lock.aio.read():
+            return True
+
+    async def _writes(lock: treadle.RWLock) -> bool:
+        return await lock.aio.acquire_write(False)
+
+    asyncio.run(main())
