@@ -22,6 +22,7 @@ from treadle.benchmarks.units import Unit
         (Unit.BYTES, 128.0, "128 B"),
         (Unit.BYTES, 262_144.0, "262 kB"),
         (Unit.PERCENT, 0.0216, "0.022 %"),
+        (Unit.COUNT, 1.0, "1"),
     ],
 )
 def test_three_digits_and_a_prefix(unit: Unit, value: float, text: str) -> None:

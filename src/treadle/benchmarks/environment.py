@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-_PACKAGES = ("treadle", "faster-fifo", "numpy")
+_PACKAGES = ("treadle", "faster-fifo", "janus", "culsans", "numpy")
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ class Unit(Enum):
     BYTES_PER_SECOND = "B/s"
     BYTES = "B"
     PERCENT = "%"
+    COUNT = ""
 
     @property
     def higher_is_better(self) -> bool:
@@ -29,6 +30,8 @@ class Unit(Enum):
         """
         if self is Unit.PERCENT:
             return f"{value:.3f} %"
+        if self is Unit.COUNT:
+            return f"{value:.0f}"
         if self is Unit.BYTES and abs(value) < 10_000:
             return f"{value:.0f} B"
         for factor, prefix in _PREFIXES[self]:

@@ -8,10 +8,14 @@ from treadle.benchmarks.cases import (
     idle,
     latency,
     operations,
+    ordered,
     pipes,
+    references,
     startup,
+    tasks,
     throughput,
     timers,
+    waiters,
 )
 
 
@@ -19,10 +23,14 @@ def all_cases() -> list[Case]:
     """Every case of the bench, in the order of the table."""
     modules = (
         operations,
+        references,
         contention,
         throughput,
+        ordered,
         arrays,
         latency,
+        tasks,
+        waiters,
         pipes,
         timers,
         footprint,

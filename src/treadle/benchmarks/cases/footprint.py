@@ -83,10 +83,10 @@ def _growth_of_a_million(_seconds: float) -> float:
     """Growth of memory file and private memory, over what the first 10,000 locks had needed."""
     for _ in range(10_000):
         treadle.Lock()
-    before = _memory_file_bytes() + _private_bytes()
+    before = _memory_file_bytes() + private_bytes()
     for _ in range(_MILLION):
         treadle.Lock()
-    return float(_memory_file_bytes() + _private_bytes() - before)
+    return float(_memory_file_bytes() + private_bytes() - before)
 
 
 def _beside_live_locks(name: str, title: str, statement: str) -> Case:
@@ -129,7 +129,8 @@ def _memory_file_bytes() -> int:
     return total
 
 
-def _private_bytes() -> int:
+def private_bytes() -> int:
+    """Memory of this process that no other can see."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("RssAnon:"):
             return int(line.split()[1]) * 1024

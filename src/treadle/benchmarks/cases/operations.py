@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import queue
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -17,10 +16,12 @@ from treadle.benchmarks.units import Unit
 Make = Callable[[], Any]
 
 _TREADLE = ("treadle shared", "treadle private")
+_READ = "x.acquire_read(); x.release_read()"
+_WRITE = "x.acquire_write(); x.release_write()"
 
 
 def cases() -> list[Case]:
-    """Lock, RLock, Semaphore, Event and Queue, one thread, nobody waiting."""
+    """Lock, RLock, Semaphore, Event, RWLock and Latch, one thread, nobody waiting."""
     fork = multiprocessing.get_context("fork")
     acquire_release = "x.acquire(); x.release()"
     return [
@@ -67,17 +68,40 @@ def cases() -> list[Case]:
             | {"multiprocessing.Event": fork.Event, "threading.Event": threading.Event},
             {"multiprocessing.Event": 1 / 15, "threading.Event": 1 / 15},
         ),
-        # The rivals pass references within one process, which a queue by value cannot match.
         Case(
-            name="queue.same-thread",
-            title="Queue put + get of an int, same thread",
+            name="rwlock",
+            title="RWLock acquire + release",
             unit=Unit.SECONDS,
             contenders={
-                "treadle shared": _measure("x.put(1); x.get()", treadle.Queue),
-                "queue.Queue": _measure("x.put(1); x.get()", queue.Queue),
-                "queue.SimpleQueue": _measure("x.put(1); x.get()", queue.SimpleQueue),
+                "treadle shared, read": measure(_READ, treadle.RWLock),
+                "treadle private, read": measure(_READ, partial(treadle.RWLock, shared=False)),
+                "treadle shared, write": measure(_WRITE, treadle.RWLock),
+                "treadle private, write": measure(_WRITE, partial(treadle.RWLock, shared=False)),
+                "threading.Lock": measure(acquire_release, threading.Lock),
             },
-            rows=against(["treadle shared"], {"queue.Queue": None, "queue.SimpleQueue": None}),
+            rows=against(
+                [
+                    "treadle shared, read",
+                    "treadle private, read",
+                    "treadle shared, write",
+                    "treadle private, write",
+                ],
+                {"threading.Lock": None},
+            ),
+        ),
+        Case(
+            name="latch",
+            title="Latch made, counted down and waited for",
+            unit=Unit.SECONDS,
+            contenders={
+                "treadle shared": _latched(partial(treadle.Latch, shared=True)),
+                "treadle private": _latched(partial(treadle.Latch, shared=False)),
+                # The nearest that the standard library has.
+                "threading.Event": measure(
+                    "event = x(); event.set(); event.wait()", lambda: threading.Event
+                ),
+            },
+            rows=against(_TREADLE, {"threading.Event": None}),
         ),
     ]
 
@@ -89,13 +113,18 @@ def _case(
         name=name,
         title=title,
         unit=Unit.SECONDS,
-        contenders={contender: _measure(statement, make) for contender, make in makers.items()},
+        contenders={contender: measure(statement, make) for contender, make in makers.items()},
         rows=against(_TREADLE, targets),
     )
 
 
-def _measure(statement: str, make: Make) -> Measure:
+def measure(statement: str, make: Make) -> Measure:
+    """Times the statement, whose `x` is what `make` returns."""
     return lambda seconds: seconds_per_operation(statement, {"x": make()}, seconds)
+
+
+def _latched(make: Make) -> Measure:
+    return measure("latch = x(1); latch.count_down(); latch.wait()", lambda: make)
 
 
 def _both_storages(kind: Callable[..., Any]) -> dict[str, Make]:

@@ -7,7 +7,6 @@ to an unbounded buffer, which is why nothing here is timed until the puts are do
 from __future__ import annotations
 
 import multiprocessing
-import queue
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +14,7 @@ import treadle
 from treadle.benchmarks.case import Case, Comparison, Measure, against
 from treadle.benchmarks.clock import rate
 from treadle.benchmarks.units import Unit
-from treadle.benchmarks.workers import Job, elapsed, in_processes, in_threads
+from treadle.benchmarks.workers import Job, elapsed, in_processes
 
 CAPACITY_BYTES = 1_000_000  # faster-fifo's own default
 
@@ -28,7 +27,7 @@ MakeQueue = Callable[[], Any]
 
 
 def cases() -> list[Case]:
-    """Ints, tuples, bytes between two processes; two by two; in batches; between two threads."""
+    """Ints, tuples, bytes between two processes; two by two; in batches."""
     return [
         _one_to_one("queue.int", "Queue of small ints, 1 to 1", 7, _rows(15, 12)),
         _one_to_one("queue.tuple", "Queue of 5-int tuples, 1 to 1", _FIVE_INTS, _rows(15, 12)),
@@ -55,22 +54,6 @@ def cases() -> list[Case]:
                 ),
             },
             rows=against(["treadle"], {"faster-fifo": 10, "multiprocessing.Queue of lists": None}),
-        ),
-        Case(
-            name="queue.threads",
-            title="Queue of small ints, 1 to 1 thread",
-            unit=Unit.PER_SECOND,
-            contenders={
-                "treadle": _transfer(treadle_queue, 7, in_threads),
-                "queue.Queue": _transfer(queue.Queue, 7, in_threads),
-                # By reference and without a limit: what a queue by value cannot match.
-                "queue.SimpleQueue": _transfer(queue.SimpleQueue, 7, in_threads),
-                "multiprocessing.Queue": _transfer(multiprocessing_queue, 7, in_threads),
-            },
-            rows=against(
-                ["treadle"],
-                {"queue.Queue": None, "queue.SimpleQueue": None, "multiprocessing.Queue": None},
-            ),
         ),
     ]
 
@@ -118,15 +101,13 @@ def _one_to_one(name: str, title: str, item: object, rows: tuple[Comparison, ...
         title=title,
         unit=Unit.PER_SECOND,
         contenders={
-            contender: _transfer(make, item) for contender, make in _BETWEEN_PROCESSES.items()
+            contender: transfer(make, item) for contender, make in _BETWEEN_PROCESSES.items()
         },
         rows=rows,
     )
 
 
-def _transfer(
-    make: MakeQueue, item: object, together: Callable[..., Any] = in_processes
-) -> Measure:
+def transfer(make: MakeQueue, item: object, together: Callable[..., Any] = in_processes) -> Measure:
     """One producer, one consumer, n times the same item."""
 
     def run(number: int) -> float:
