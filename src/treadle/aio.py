@@ -62,7 +62,7 @@ class _TrioSignal:
     def set_result(self, result: None) -> None:
         self._event.set()
 
-    def __await__(self) -> Any:
+    def __iter__(self) -> Any:
         return self._event.wait().__await__()
 
 
@@ -139,27 +139,12 @@ def _identity() -> TaskIdentity:
     return identity
 
 
-async def _until(attempt: Callable[[Waiter], Any], timeout: float | None = None) -> Any:
-    """Attempts until the result is not PENDING, or the time is up; returns the last result."""
+def _until(attempt: Callable[[Waiter], Any], timeout: float | None = None) -> Waiter:
+    """What gives, awaited, the result of the first attempt that is not PENDING; or the time is up.
+
+    Then it gives PENDING."""
     loop, new_signal = _host()
-    waiter = Waiter(loop, new_signal)
-    used = False
-    timer = None
-    try:
-        while (result := attempt(waiter)) is PENDING:
-            if waiter.is_expired:
-                return PENDING
-            if timeout is not None and timer is None:
-                timer = loop.call_later(max(timeout, 0), waiter.expire)
-            signal = waiter.arm()
-            if signal is not None:
-                await signal
-        used = True
-        return result
-    finally:
-        if timer is not None:
-            timer.cancel()
-        waiter.close(used)
+    return Waiter(loop, new_signal, attempt, timeout)
 
 
 async def _surely(until: Callable[[], Awaitable[Any]]) -> None:
@@ -644,14 +629,14 @@ class Queue(Generic[_T]):
             return
         if not block:
             raise Full
-        await self._put_all([item], timeout)
+        attempt = functools.partial(queue._attempt_put, queue._prepare([item]))
+        if await _until(attempt, _queue_timeout(timeout)) is PENDING:
+            raise Full
 
     async def put_many(self, items: Iterable[_T], timeout: float | None = None) -> None:
         """As ``treadle.Queue.put_many``."""
-        await self._put_all(list(items), timeout)
-
-    async def _put_all(self, items: list[_T], timeout: float | None) -> None:
-        attempt = functools.partial(self._queue._attempt_put, self._queue._prepare(items))
+        queue = self._queue
+        attempt = functools.partial(queue._attempt_put, queue._prepare(list(items)))
         if await _until(attempt, _queue_timeout(timeout)) is PENDING:
             raise Full
 

@@ -532,6 +532,12 @@ cdef extern from "task_ops.hpp" namespace "treadle::core" nogil:
     void doubt_owner(Place&, LockBody*)
     void doubt_ring(Place&, const Handle&)
     void doubt_ordered(Place&, const Handle&)
+    enum Spun "treadle::core::Spun":
+        SPUN_PARK "treadle::core::Spun::park"
+        SPUN_ATTEMPT "treadle::core::Spun::attempt"
+        SPUN_GIVE_WAY "treadle::core::Spun::give_way"
+    Spun task_spin(const Wait&)
+    void task_told_from_elsewhere()
     void lock_line_up(LockBody*, Wait*)
     void semaphore_line_up(SemaphoreBody*, Wait*)
     void permits_line_up(PermitsBody*, Wait*)

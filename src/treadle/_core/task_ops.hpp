@@ -129,6 +129,37 @@ inline bool task_park(Place& place, Mapping* m, const Wait& wait, bool in_front)
     return tasks::park(lot, place, ears_in(m), wait, in_front);
 }
 
+// Whoever tells a task of another thread or process pays for a system call, and the interpreter changes hands: some 20 µs. So
+// a loop that was told in that way may spin for as long before its next park, as a thread does (await_held). A spin that
+// was in vain ends that until the next time; after a few in a row that were not, the loop's other tasks have their turn.
+inline constexpr int kSpinsInARow = 16;
+inline thread_local constinit int spins_left = 0;
+
+inline void task_told_from_elsewhere() noexcept { spins_left = kSpinsInARow; }
+
+enum class Spun : int { park, attempt, give_way };
+
+// Lets go of the interpreter, since it may take that to change the word. The attempt before this has announced the task.
+inline Spun task_spin(const Wait& wait) noexcept {
+    if (spins_left == 0 || !spinning_helps()) return Spun::park;
+    const auto* word = static_cast<const std::atomic<std::uint32_t>*>(wait.word);
+    const auto changed = [&] { return word->load(std::memory_order_relaxed) != wait.expected; };
+    {
+        const InterpreterReleased released;
+        for (int i = 1; i <= kSpinsFree && !changed(); ++i) {
+            if (i % kSpinsPerYield == 0) platform::yield_core();
+            for (int pause = 0; pause < 4; ++pause) PrivateWorld::pause();
+        }
+    }
+    if (!changed()) {
+        spins_left = 0;
+        return Spun::park;
+    }
+    if (--spins_left != 0) return Spun::attempt;
+    spins_left = kSpinsInARow;
+    return Spun::give_way;
+}
+
 // For a task that stands in line behind others of its object: those before it hand on what they are told, whether they use
 // it or not, so it neither attempts nor announces itself.
 inline void lock_line_up(LockBody<SharedWorld>* body, Wait* wait) noexcept { wait->on(body->mutex.futex(), 0); }

@@ -3,6 +3,14 @@
 
 cdef extern from "Python.h":
     unsigned long PyThread_get_thread_ident()
+    ctypedef enum PySendResult:
+        PYGEN_RETURN, PYGEN_ERROR, PYGEN_NEXT
+    PySendResult PyIter_Send(object iterator, object value, PyObject** result)
+    ctypedef PySendResult (*Send "sendfunc")(PyObject*, PyObject*, PyObject**) except PYGEN_ERROR
+    ctypedef struct AwaitableSlots "PyAsyncMethods":
+        Send am_send
+    ctypedef struct AwaitableType "PyTypeObject":
+        AwaitableSlots* tp_as_async
 
 
 class _Pending:
@@ -22,12 +30,15 @@ cdef object _reactor_of = None  # the pid whose reactor runs
 @cython.no_gc_clear  # __dealloc__ passes on what is owed
 @cython.final
 cdef class Waiter:
-    """Waiter(loop, new_signal)\n--\n
-    The wait of one task: attempts, parks, is told, attempts again.
+    """Waiter(loop, new_signal, attempt, timeout)\n--\n
+    The wait of one task, to be awaited once: attempts, parks, is told, attempts again. Gives what the last attempt returned,
+    PENDING if the time was up.
 
-    loop: has ``call_soon_threadsafe``. new_signal: makes what the task awaits, with ``done()`` and ``set_result()``, as a
-    future. Each attempt that returns PENDING says, in here, what to wait for; ``arm`` then parks the task there. Whoever
-    ends the wait calls ``close``, which passes on a notification that was not used.
+    loop: has ``call_soon_threadsafe``. new_signal: makes what the task is suspended at, with ``done()`` and
+    ``set_result()``, as a future. attempt: called with this object; where it returns PENDING it says, in here, what to wait
+    for. timeout: in seconds, or None. A notification that was not used, since the task was cancelled, is passed on.
+
+    A class and not a coroutine, which would cost each wait about as much as all else that it does.
     """
 
     cdef Place place
@@ -44,11 +55,17 @@ cdef class Waiter:
     cdef object loop
     cdef object new_signal
     cdef object signal
+    cdef object attempt
+    cdef object timeout
+    cdef object timer
+    cdef object suspended  # what the task is suspended at, as an iterator
 
-    def __cinit__(self, loop, new_signal):
+    def __cinit__(self, loop, new_signal, attempt, timeout):
         self.place.owner = <void*>self
         self.loop = loop
         self.new_signal = new_signal
+        self.attempt = attempt
+        self.timeout = timeout
         self.thread = PyThread_get_thread_ident()
 
     def __dealloc__(self):
@@ -74,14 +91,82 @@ cdef class Waiter:
     cdef void _begin(self, const Handle& handle) noexcept:
         self.mapping = handle.mapping
 
-    def arm(self):
+    # ---- What an await does
+
+    def __await__(self):
+        return self
+
+    def __next__(self):
+        return self.send(None)
+
+    def send(self, value):
+        """Goes on to where the task is to be suspended."""
+        cdef PyObject* result = NULL
+        cdef PySendResult sent = self._go_on(value, &result)
+        given = <object>result
+        Py_DECREF(given)
+        if sent == PYGEN_NEXT:
+            return given
+        raise StopIteration(given)
+
+    def throw(self, *error):
+        """The task is cancelled, or what it was suspended at has failed."""
+        try:
+            return self.suspended.throw(*error)
+        except StopIteration:
+            self.suspended = None
+        except BaseException:
+            self._end(False)
+            raise
+        return self.send(None)
+
+    def close(self):
+        """The task will not go on."""
+        try:
+            if self.suspended is not None:
+                self.suspended.close()
+        finally:
+            self._end(False)
+
+    cdef PySendResult _go_on(self, value, PyObject** result) except PYGEN_ERROR:
+        cdef PySendResult sent
+        result[0] = NULL
+        try:
+            while True:
+                if self.suspended is not None:
+                    sent = PyIter_Send(self.suspended, value, result)
+                    if sent == PYGEN_NEXT:
+                        return sent
+                    Py_DECREF(<object>result[0])
+                    result[0] = NULL
+                    self.suspended = value = None
+                outcome = self.attempt(self)
+                if outcome is not _PENDING or self.expired:
+                    break
+                if self.timeout is not None and self.timer is None:
+                    self.timer = self.loop.call_later(max(self.timeout, 0), self.expire)
+                signal = self._arm()
+                if signal is not None:
+                    self.suspended = iter(signal)
+        except BaseException:
+            self._end(False)
+            raise
+        self._end(outcome is not _PENDING)
+        Py_INCREF(outcome)
+        result[0] = <PyObject*>outcome
+        return PYGEN_RETURN
+
+    cdef object _arm(self):
         """Parks where the last attempt said; returns what to await, or None if it is worth another attempt at once."""
+        cdef Spun spun
         task_leave(self.place, self.mapping, True)  # it has made its attempt
         if self.wait.section and not self.lined_up:
             # Somebody is inside a short section: it lasts a microsecond, unless the system does not let it run.
-            signal = self.new_signal()
-            self.loop.call_soon(_set, signal)
-            return signal
+            return self._next_turn()
+        if not self.lined_up:
+            spun = task_spin(self.wait)
+            if spun != SPUN_PARK:
+                return None if spun == SPUN_ATTEMPT else self._next_turn()
         if self.mapping != NULL:
             _need_reactor(self.mapping)
         self.signal = self.new_signal()
@@ -92,19 +177,23 @@ cdef class Waiter:
         self.lined_up = False
         return self.signal
 
+    cdef object _next_turn(self):
+        signal = self.new_signal()
+        self.loop.call_soon(_set, signal)
+        return signal
+
     def expire(self):
         """The time is up: the task makes a last attempt."""
         self.expired = True
         if self.signal is not None:
             _set(self.signal)
 
-    @property
-    def is_expired(self):
-        """Whether the time is up."""
-        return bool(self.expired)
-
-    def close(self, bint used):
+    cdef int _end(self, bint used) except -1:
         """Ends the wait. used: the last attempt succeeded; otherwise a notification is passed on."""
+        timer, self.timer = self.timer, None
+        if timer is not None:
+            timer.cancel()
+        self.suspended = None
         self.used = used
         task_leave(self.place, self.mapping, used)
         self._leave_line()
@@ -112,6 +201,7 @@ cdef class Waiter:
             _tell()
         elif tasks_notified():
             self._tell_later()
+        return 0
 
     cdef _tell_later(self):
         """Not here and now: if that raised, what the task has been given would not reach it."""
@@ -121,12 +211,22 @@ cdef class Waiter:
             _deliver()
 
 
+cdef PySendResult _send(PyObject* waiter, PyObject* value, PyObject** result) except PYGEN_ERROR:
+    return (<Waiter><object>waiter)._go_on(<object>value, result)
+
+
+# The slot by which an awaitable gives its result without raising StopIteration, which Cython has no name for.
+(<AwaitableType*>Waiter).tp_as_async.am_send = _send
+
+
 def _set(signal):
     if not signal.done():
         signal.set_result(None)
 
 
 def _set_all(list signals):
+    """In the loop's thread."""
+    task_told_from_elsewhere()
     for signal in signals:
         if not signal.done():
             signal.set_result(None)
