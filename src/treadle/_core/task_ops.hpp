@@ -228,7 +228,10 @@ inline void reactor_turn(std::int64_t* looked) noexcept {
 
 inline void install_tasks() noexcept {
     platform::wake_hook.store(wake_everybody, std::memory_order_release);
-    pthread_atfork(nullptr, nullptr, [] { lot.reinitialise(); });
+    pthread_atfork(nullptr, nullptr, [] {
+        lot.reinitialise();
+        platform::private_sleepers.store(0, std::memory_order_relaxed);  // the parent's threads
+    });
 }
 
 }  // namespace treadle::core

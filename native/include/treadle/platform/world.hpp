@@ -24,6 +24,10 @@ inline void cpu_pause() noexcept {
 using WakeHook = void (*)(const void* word, int count, std::uint32_t bits, FutexScope scope) noexcept;
 inline constinit std::atomic<WakeHook> wake_hook{nullptr};
 
+// How many threads sleep, or are about to, on words of this process alone: where none does, waking costs no system call. Tasks
+// of one event loop wake each other, and nobody else, at every turn.
+inline constinit std::atomic<std::uint32_t> private_sleepers{0};
+
 template <FutexScope scope>
 struct RealWorld {
     template <class T>
@@ -38,11 +42,22 @@ struct RealWorld {
     }
     // Those who sleep on the futex alone; returns how many there were.
     static int wake_threads(const void* word, int count, std::uint32_t bits = kAllBits) noexcept {
+        if constexpr (scope == FutexScope::process) {
+            // SYNC sleep→wake (Dekker): the caller has changed the word before this fence, a sleeper counts itself before the
+            // kernel compares the word. One of the two sees the other.
+            fence();
+            if (private_sleepers.load(std::memory_order_relaxed) == 0) return 0;
+        }
         return futex_wake(word, count, bits, scope);
     }
     static FutexWait wait(const void* word, std::uint32_t expected, std::int64_t nanoseconds,
                           std::uint32_t bits = kAllBits) noexcept {
-        return futex_wait(word, expected, nanoseconds, bits, scope);
+        if constexpr (scope == FutexScope::shared) return futex_wait(word, expected, nanoseconds, bits, scope);
+        private_sleepers.fetch_add(1, std::memory_order_relaxed);
+        fence();  // SYNC sleep→wake
+        const FutexWait woken = futex_wait(word, expected, nanoseconds, bits, scope);
+        private_sleepers.fetch_sub(1, std::memory_order_relaxed);
+        return woken;
     }
     static void pause() noexcept { cpu_pause(); }
     static void fence() noexcept { std::atomic_thread_fence(std::memory_order_seq_cst); }
