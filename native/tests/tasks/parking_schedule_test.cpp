@@ -220,7 +220,7 @@ TEST(two_processes_with_tasks_lose_no_wake_to_each_other) {
 
 TEST(random_schedules_hold) {
     const auto executions = check::scale<std::uint64_t>(2000, 100000);
-    const auto body = together({"0t", "0t", "0c", "1t", "1T", "2R", "0R"});
+    const auto body = together({"0t", "0t", "0c", "1t", "1T", "2R", "0R", "1r"});
     schedule::check("parking, random", schedule::random(1, executions).no_timeouts(), body);
     schedule::check("parking, pct", schedule::pct(1, executions, 4).no_timeouts(), body);
 }
