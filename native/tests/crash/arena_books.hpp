@@ -23,7 +23,7 @@ public:
     // "" or what is wrong.
     std::string check() {
         for (const auto part : {&Books::runs, &Books::lists, &Books::totals, &Books::serials, &Books::children,
-                                &Books::references, &Books::participants})
+                                &Books::references, &Books::participants, &Books::reactors})
             if (const std::string wrong = (this->*part)(); !wrong.empty()) return wrong;
         return "";
     }
@@ -225,6 +225,23 @@ private:
             CRASH_REQUIRE(process < h_.process_limit.load() && arena_.registry.process_at(process).state.load() !=
                                                                    static_cast<std::uint32_t>(ProcessState::free),
                           "participant %u is left to process %u", i, process);
+        }
+        return "";
+    }
+
+    // A reactor is free, and subscribed to nothing, or of a process that has a record.
+    std::string reactors() {
+        for (std::uint32_t i = 0; i < kReactors; ++i) {
+            const std::uint32_t process = h_.reactors[i].process.load();
+            if (process != 0) {
+                CRASH_REQUIRE(i < h_.reactor_limit.load(), "reactor %u is beyond the limit", i);
+                CRASH_REQUIRE(process - 1 < h_.process_limit.load() && arena_.registry.process_at(process - 1).state.load() !=
+                                                                           static_cast<std::uint32_t>(ProcessState::free),
+                              "reactor %u is left to process %u", i, process - 1);
+                continue;
+            }
+            for (std::uint32_t bucket = 0; bucket < kWakeBuckets; ++bucket)
+                CRASH_REQUIRE((h_.subscribed[bucket][i / 64].load() >> (i % 64) & 1) == 0, "reactor %u is free and subscribed to %u", i, bucket);
         }
         return "";
     }
