@@ -142,6 +142,10 @@ TEST(an_item_wakes_a_getter_and_room_a_putter_once) {
     CHECK_EQ(g.wakes(putter), 1);
     CHECK_EQ(g.put(), Result::done);
     CHECK(Wakes::all.empty(), "nobody waits any more");
+    CHECK_EQ(g.get(), Result::done);
+    Wait second;
+    CHECK_EQ(g.get(second), Result::empty);
+    CHECK(g.would_sleep(second) && !g.would_sleep(getter), "another has announced itself since");
 }
 
 TEST(several_items_at_once_wake_as_many) {
