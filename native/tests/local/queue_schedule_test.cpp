@@ -249,6 +249,7 @@ TEST(a_bound_holds_and_leaves_no_putter_asleep) {
     schedule::check("local queue of 1, ppp ggg", within(2), scripts({1}, {"ppp", "ggg"}));
     schedule::check("local queue of 1, pp pp gggg", within(1), scripts({1}, {"pp", "pp", "gggg"}));
     schedule::check("local queue of 2, ppp p ggg g", within(1), scripts({2}, {"ppp", "p", "ggg", "g"}));
+    schedule::check("local queue of 2, ppp p gg", within(2), scripts({2}, {"ppp", "p", "gg"}));
     schedule::check("local queue of 1, Pppp gG gg", within(1), scripts({1}, {"Pppp", "gG", "gg"}));
 }
 

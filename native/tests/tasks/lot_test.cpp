@@ -28,18 +28,17 @@ struct Yard {
     Lot lot{};
     std::deque<Place> places;
 
-    Place& make(char name, int word = 0, const void* arena = nullptr, std::uint32_t bits = kAny, bool looks = false) {
+    Place& make(char name, int word = 0, const void* arena = nullptr, std::uint32_t bits = kAny) {
         Place& place = places.emplace_back();
         place.word = &words[word];
         place.arena = arena;
         place.bits = bits;
         place.bucket = kBucket;
-        place.looks = looks;
         place.owner = reinterpret_cast<void*>(static_cast<std::uintptr_t>(name));
         return place;
     }
-    Place& park(char name, int word = 0, const void* arena = nullptr, std::uint32_t bits = kAny, bool looks = false) {
-        Place& place = make(name, word, arena, bits, looks);
+    Place& park(char name, int word = 0, const void* arena = nullptr, std::uint32_t bits = kAny) {
+        Place& place = make(name, word, arena, bits);
         park(place);
         return place;
     }
@@ -262,21 +261,45 @@ TEST(subscriptions_are_asked_for_with_each_place) {
     CHECK_EQ(asked, 2, "the first may have had no reactor yet");
 }
 
-TEST(those_who_look_are_told_so_one_a_word) {
+TEST(the_first_of_each_line_is_told_to_look_whatever_its_bits) {
     Yard yard;
-    Place& a = yard.park('a', 0, arenas, 1, true);
-    yard.park('b', 0, arenas, 1, true);
-    yard.park('c', 1, arenas, 1, false);
-    yard.park('d', 2, arenas, 1, true);
-    CHECK_EQ(yard.lot.notify_to_look([](const Place& place) { return place.word == &words[0]; }), 1u);
+    Place& a = yard.park('a', 0, arenas, 1);
+    for (const char name : {'b', 'c', 'd'}) yard.park(name, name - 'a' - 1, arenas, 1);
+    const auto at_word = [](int word) { return [word](const Place& place) { return place.word == &words[word]; }; };
+    CHECK_EQ(yard.lot.notify_to_look(kBuckets, at_word(0)), 1u);
     CHECK(a.told_to);
     CHECK_EQ(yard.deliver(), "a");
-    CHECK_EQ(yard.lot.notify_to_look([](const Place&) { return true; }), 2u);
-    const std::string told = yard.deliver();
-    CHECK(told == "bd" || told == "db", told);
+    CHECK_EQ(yard.lot.notify_to_look(kBuckets, at_word(3)), 0u);
+    CHECK_EQ(yard.lot.notify_to_look(kBuckets, [](const Place&) { return true; }), 3u);
+    CHECK_EQ(yard.deliver().size(), 3u);
     yard.leave(a);
     yard.park(a);
     CHECK(!a.told_to, "that was then");
+    CHECK_EQ(yard.notify(1), 1u);
+    CHECK(!a.told_to, "it was notified for another reason");
+}
+
+TEST(looking_goes_round_all_buckets) {
+    Yard yard;
+    for (const char name : {'a', 'b', 'c', 'd'}) {
+        Place& place = yard.make(name, name - 'a');
+        place.bucket = static_cast<std::uint32_t>(name) * 4;
+        yard.park(place);
+    }
+    const auto any = [](const Place&) { return true; };
+    std::string told;
+    for (int turn = 0; turn < 3; ++turn) {
+        CHECK_EQ(yard.lot.notify_to_look(1, any), 1u);
+        told += yard.deliver();
+    }
+    CHECK_EQ(told, "abc");
+    for (Place& place : yard.places)
+        if (place.state == PlaceState::delivered) {
+            yard.leave(place);
+            yard.park(place);
+        }
+    CHECK_EQ(yard.lot.notify_to_look(1, any), 1u);
+    CHECK_EQ(yard.deliver(), "d", "where the last one ended");
 }
 
 TEST(what_is_kept_is_kept_before_its_owner_can_leave) {
@@ -326,7 +349,7 @@ TEST(no_notification_is_lost_or_doubled_among_threads) {
             lot.park(place, random.below(2) == 0, [] {});
             const std::uint32_t bucket = kBucket + static_cast<std::uint32_t>(random.below(2));
             const auto count = static_cast<std::uint32_t>(random.below(3));
-            notified += random.below(4) == 0 ? lot.notify_to_look([](const Place&) { return true; })
+            notified += random.below(4) == 0 ? lot.notify_to_look(1, [](const Place&) { return true; })
                                              : lot.notify(&words[random.below(3)], bucket, count, kAny);
             for (;;) {
                 Place* taken = lot.take_notified([](Place& p) { static_cast<Owner*>(p.owner)->deliveries.fetch_add(1); });
