@@ -202,7 +202,7 @@ struct Scene {
 };
 
 /// What one fiber does, as letters: p put, P put if there is room, g get, G get if there is one, r give the latest back,
-/// d done with one, j join, s size, x shut down, X at once, 1 2 set the bound.
+/// d done with one, j join, s size, x shut down, X at once, 1 2 3 set the bound.
 void act(Scene& scene, const char* script) {
     for (; *script != 0; ++script) {
         switch (*script) {
@@ -218,6 +218,7 @@ void act(Scene& scene, const char* script) {
             case 'X': scene.shut_down(true); break;
             case '1': scene.set_bound(1); break;
             case '2': scene.set_bound(2); break;
+            case '3': scene.set_bound(3); break;
         }
     }
 }
@@ -256,6 +257,8 @@ TEST(a_bound_holds_and_leaves_no_putter_asleep) {
 TEST(another_bound_is_seen_by_who_waits_for_room) {
     schedule::check("local queue of 1, pp and a bound of 2", within(3), scripts({1}, {"pp", "2"}));
     schedule::check("local queue of 1, two putters and a bound of 2", within(2), scripts({1}, {"pp", "p", "2g"}));
+    schedule::check("local queue of 1, a putter that has slept and a bound of 3", dfs(3).no_timeouts().with_spurious(1),
+                    scripts({1}, {"pp", "p", "3"}));
     schedule::check("local queue of 1, a bound of 2 and of 1 again", within(1), scripts({1}, {"pp", "2g1", "p", "g"}));
 }
 
