@@ -213,7 +213,9 @@ inline void reactor_turn(std::int64_t* looked) noexcept {
         if (now - *looked >= kLookEvery) {
             *looked = now;
             tls_living_owner = word::kNobody;
-            lot.notify_to_look(kMostLooks, [](const Place& place) { return place.doubt != nullptr && place.doubt(place); });
+            lot.notify_to_look(kMostLooks, [](const Place& place) {
+                return tasks::overlooked<SharedWorld>(place) || (place.doubt != nullptr && place.doubt(place));
+            });
             for (Mapping* m = Mapping::first(); m != nullptr; m = m->next())
                 if (m->member() && m->sweep_due()) m->sweep();
         }

@@ -32,6 +32,7 @@ using Doubt = bool (*)(const Place&) noexcept;
 struct Place {
     const void* word = nullptr;
     const void* arena = nullptr;  // the first byte of the arena that the word lies in; null: private memory
+    std::uint32_t expected = 0;   // what the word held when it parked
     std::uint32_t bits = 0;       // which notifications reach it (FUTEX_WAIT_BITSET)
     std::uint32_t bucket = 0;
     std::uint64_t epoch = 0;      // of the process that parked it (platform/threads.hpp)

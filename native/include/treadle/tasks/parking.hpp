@@ -7,6 +7,9 @@
 //   a place that is parked            it is notified
 //   all notified, and not gone yet    the lot remembers the ring for the first that leaves
 //   the last one about to leave       it sees the ring as it takes the subscription back, or the ringer sees that it did
+//
+// Deaths. A waker that dies before it has told anybody, and a process that dies with a wake for one, leave places that are
+// overlooked: the reactor tells them when it looks (overlooked()), as a thread would find out when its park runs out.
 #pragma once
 
 #include <atomic>
@@ -27,16 +30,28 @@ struct Ears {
     Doorbells<World> bells() const noexcept { return Doorbells<World>(*arena); }
 };
 
+// The lower half of a word, as the futex would read it.
+template <class World>
+std::uint32_t word_of(const void* word) noexcept {
+    return static_cast<const typename World::template Atom<std::uint32_t>*>(word)->load(std::memory_order_seq_cst);
+}
+
 // Parks at what the attempt said to wait for. False: it has changed meanwhile, try again.
 template <class World, class LotT>
 bool park(LotT& lot, Place& place, Ears<World> ears, const word::Wait& wait, bool in_front) noexcept {
+    place.expected = wait.expected;
     lot.park(place, in_front, [&] {
         if (ears.arena != nullptr) ears.bells().subscribe(ears.reactor, place.bucket);
     });
     World::fence();  // SYNC parked→wake
-    // The lower half of a word, as the futex would read it.
-    const auto* now = static_cast<const typename World::template Atom<std::uint32_t>*>(wait.word);
-    return now->load(std::memory_order_seq_cst) == wait.expected;
+    return word_of<World>(wait.word) == wait.expected;
+}
+
+// Of a parked place: its word has changed, and nobody has told it (yet). Whoever was to tell it may have died before that,
+// and so may a process that took the wake for itself. Threads find out when their park runs out, tasks by this.
+template <class World>
+bool overlooked(const Place& place) noexcept {
+    return place.arena != nullptr && word_of<World>(place.word) != place.expected;
 }
 
 // Leaves the place. `used`: its notification, if there was one, has served its purpose. True: a wake-up is to be passed on.
