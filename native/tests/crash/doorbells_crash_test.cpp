@@ -82,7 +82,8 @@ std::string others_wake_each_other() {
             CRASH_REQUIRE(h.subscribed[bucket][i].load() == due, "bucket %u, part %u: %llx", bucket, i,
                           static_cast<unsigned long long>(h.subscribed[bucket][i].load()));
         }
-    CRASH_REQUIRE(h.reactors[keepers].process.load() == keeper->process + 1);
+    for (std::uint32_t i = 0; i < treadle::arena::kReactors; ++i)
+        CRASH_REQUIRE(h.reactors[i].process.load() == (i == keepers ? keeper->process + 1 : 0), "reactor %u", i);
     for (int turn = 0; turn < 4; ++turn) {
         const std::uint32_t bell = bells_of(keeper->arena).bell(keepers);
         wake(self->arena, 1);
