@@ -66,7 +66,7 @@ PYTHON: dict[str, set[str]] = {
     "queue": {"_core", "_errors"},
     "threading": {"_core", PUBLIC},
     "asyncio": {"_core", "aio", PUBLIC},
-    "benchmarks": {PUBLIC},
+    "benchmarks": {PUBLIC, "asyncio", "queue", "threading"},
     "demo": {PUBLIC},
     "cli": {ANYTHING},
     "__main__": {"cli"},

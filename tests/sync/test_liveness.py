@@ -44,8 +44,9 @@ def test_an_owner_that_becomes_another_program_is_dead() -> None:
 @pytest.mark.slow
 def test_what_a_replaced_program_referred_to_is_freed() -> None:
     locks = [treadle.Lock() for _ in range(100)]
+    of_the_child = treadle.Lock()
     blocks = treadle.arena_statistics().blocks
-    with forked(become_another_program, treadle.Lock()) as child:
+    with forked(become_another_program, of_the_child) as child:
         assert os.read(child.line.fileno(), 1) == b"x"
         locks.clear()
         treadle.sweep()
