@@ -545,8 +545,8 @@ class Waiter:
     def __new__(
         cls,
         loop: Any,
-        new_signal: Callable[[], Any],
-        attempt: Callable[[Waiter], Any],
+        new_signal: Callable[[], Any] | None,
+        attempt: Callable[[Waiter], Any] | None,
         timeout: float | None,
     ) -> Self: ...
     def __await__(self) -> Generator[Any, Any, Any]: ...

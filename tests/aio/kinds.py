@@ -35,6 +35,7 @@ class TaskWait:
     ]  # raises unless the books are those after as many uses as ends
     one_each: bool = False  # each end lets one through; else an end lets all through
     too_late: type[Exception] | None = None  # what a timeout raises; None: it returns False
+    handed_over: bool = False  # to one who waits, who has it even before it runs again
     private_too: bool = True
     shared_too: bool = True
 
@@ -107,6 +108,7 @@ def _rwlock(name: str, *, holds: str, uses: str) -> TaskWait:
         acquire_by_task,
         release_by_task,
         settled,
+        handed_over=True,
     )
 
 
@@ -197,7 +199,7 @@ class Guarded:
             self.condition.notify()
 
     async def notify_by_task(self) -> None:
-        async with self.condition.aio as _:
+        async with self.condition.aio:
             self.permits.release()
             self.condition.aio.notify()
 
@@ -218,6 +220,7 @@ def _condition(name: str, lock: Callable[..., Thing]) -> TaskWait:
         Guarded.notify_by_task,
         Guarded.settled,
         one_each=True,
+        handed_over=True,
     )
 
 

@@ -34,23 +34,23 @@ inline std::uint32_t bucket_in(const Mapping* m, const void* word) noexcept {
                                          : static_cast<std::uint64_t>(static_cast<const char*>(word) - m->base));
 }
 
-// Threads and tasks take turns, as between processes.
+// Threads and tasks take turns, as between processes (tasks::turn_of).
 inline void wake_private(const void* word, int count, std::uint32_t bits) noexcept {
     if (lot.empty()) {
         PrivateWorld::wake_threads(word, count, bits);
         return;
     }
     const std::uint32_t bucket = bucket_in(nullptr, word);
-    const auto tasks = [&](int most) { return static_cast<int>(lot.notify(word, bucket, static_cast<std::uint32_t>(most), bits)); };
+    const auto tell = [&](int most) { return static_cast<int>(lot.notify(word, bucket, static_cast<std::uint32_t>(most), bits)); };
     if (count == word::kWakeAll) {
         PrivateWorld::wake_threads(word, count, bits);
-        tasks(count);
+        tell(count);
         return;
     }
-    const std::uint32_t turn = private_wakes.fetch_add(1, std::memory_order_relaxed);
-    const int first = tasks((count + static_cast<int>(turn % 2)) / 2);
+    const std::uint32_t turn = tasks::turn_of(private_wakes.fetch_add(1, std::memory_order_relaxed));
+    const int first = tell((count + static_cast<int>(turn % 2)) / 2);
     const int then = first < count ? PrivateWorld::wake_threads(word, count - first, bits) : 0;
-    if (first + then < count) tasks(count - first - then);
+    if (first + then < count) tell(count - first - then);
 }
 
 inline void wake_everybody(const void* word, int count, std::uint32_t bits, platform::FutexScope scope) noexcept {
@@ -164,7 +164,9 @@ inline Spun task_spin(const Wait& wait) noexcept {
 // it or not, so it neither attempts nor announces itself.
 inline void lock_line_up(LockBody<SharedWorld>* body, Wait* wait) noexcept { wait->on(body->mutex.futex(), 0); }
 inline void semaphore_line_up(SemaphoreBody<SharedWorld>* body, Wait* wait) noexcept { wait->on(body->semaphore.futex(), 0); }
-inline void permits_line_up(PermitsBody<SharedWorld>* body, Wait* wait) noexcept { wait->on(body->permits.futex(), 0); }
+inline void permits_line_up(PermitsBody<SharedWorld>* body, Wait* wait) noexcept {
+    wait->at_gate(body->permits.futex(), 0, Result::empty);  // once served, it announces those behind it
+}
 
 // Leaves the place. `used`: its notification, if there was one, has served its purpose; else it is passed on.
 inline void task_leave(Place& place, Mapping* m, bool used) noexcept {

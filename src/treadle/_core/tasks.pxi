@@ -163,7 +163,8 @@ cdef class Waiter:
         if self.wait.section and not self.lined_up:
             # Somebody is inside a short section: it lasts a microsecond, unless the system does not let it run.
             return self._next_turn()
-        if not self.lined_up:
+        # Not for shared objects: a task that spins would always be faster than threads of other processes that are woken.
+        if not self.lined_up and self.mapping == NULL:
             spun = task_spin(self.wait)
             if spun != SPUN_PARK:
                 return None if spun == SPUN_ATTEMPT else self._next_turn()
@@ -280,25 +281,34 @@ cdef Waiter _next_notified():
 cdef int _deliver() except -1:
     cdef Waiter waiter
     cdef unsigned long here = PyThread_get_thread_ident()
-    cdef dict elsewhere = None
-    while True:
-        waiter = _next_notified()
-        if waiter is None:
-            break
-        waiter.look = waiter.place.told_to
-        if waiter.thread == here:
-            if waiter.signal.done():  # cancelled already: it goes to the next at once
-                task_leave(waiter.place, waiter.mapping, False)
-            else:
-                waiter.signal.set_result(None)
-            continue
-        if elsewhere is None:
-            elsewhere = {}
-        elsewhere.setdefault(waiter.loop, []).append(waiter)
-    if elsewhere is not None:
-        for loop, waiters in elsewhere.items():
-            _deliver_elsewhere(loop, waiters)
+    cdef dict elsewhere
+    while tasks_notified():  # again: what is passed on below notifies others
+        elsewhere = None
+        while True:
+            waiter = _next_notified()
+            if waiter is None:
+                break
+            waiter.look = waiter.place.told_to
+            if waiter.thread == here:
+                _deliver_here(waiter)
+                continue
+            if elsewhere is None:
+                elsewhere = {}
+            elsewhere.setdefault(waiter.loop, []).append(waiter)
+        if elsewhere is not None:
+            for loop, waiters in elsewhere.items():
+                _deliver_elsewhere(loop, waiters)
     return 0
+
+
+cdef _deliver_here(Waiter waiter):
+    if not waiter.signal.done():
+        try:
+            waiter.signal.set_result(None)
+            return
+        except RuntimeError:  # the loop is closed: its task will never run again
+            pass
+    task_leave(waiter.place, waiter.mapping, False)  # or it is cancelled already: it goes to the next at once
 
 
 cdef _deliver_elsewhere(loop, list waiters):

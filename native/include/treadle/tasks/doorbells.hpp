@@ -42,6 +42,10 @@ constexpr std::uint32_t bucket_of(std::uint64_t place) noexcept {
 }
 static_assert(bucket_of(~std::uint64_t{0}) < kBuckets);
 
+// Whose turn it is, by the number of the wake: evenly spread in every regular subsequence, since a program may well wake
+// another object between any two wakes of this one (a Weyl sequence, by the golden ratio).
+constexpr std::uint32_t turn_of(std::uint32_t wake) noexcept { return (wake * 0x9e37'79b1u) >> 16; }
+
 template <class World>
 class Doorbells {
 public:
@@ -100,7 +104,7 @@ public:
             });
             return;
         }
-        const std::uint32_t turn = h.wakes.fetch_add(1, std::memory_order_relaxed);
+        const std::uint32_t turn = turn_of(h.wakes.fetch_add(1, std::memory_order_relaxed));
         if (turn % 2 == 0 && World::wake_threads(word, 1, bits) != 0) return;
         const bool told = each(bucket, turn / 2, [&](std::uint32_t reactor) {
             return reactor == own ? notify(1) != 0 : ring(reactor, bucket, false);
