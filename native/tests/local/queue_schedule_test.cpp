@@ -234,7 +234,7 @@ auto scripts(Options options, std::vector<const char*> all) {
 
 constexpr Options kStack{0, Order::last_in_first_out};
 
-schedule::Plan within(unsigned preemptions) { return dfs(check::scale(preemptions, preemptions + 1)).no_timeouts(); }
+schedule::Plan within(unsigned preemptions) { return dfs(preemptions).no_timeouts(); }
 
 }  // namespace
 

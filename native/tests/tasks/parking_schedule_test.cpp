@@ -101,6 +101,7 @@ struct Scene {
         Place place;
         bool again = false;
         for (Wait wait;;) {
+            treadle::tasks::begin_attempt(p.lot, place);
             const Result result = semaphore.attempt_acquire(wait);
             if (result == Result::done) {
                 leave(p, place, true);
@@ -201,7 +202,7 @@ auto together(std::vector<const char*> all, std::uint32_t turn = 0) {
     };
 }
 
-schedule::Plan within(unsigned preemptions) { return dfs(check::scale(preemptions, preemptions + 1)).no_timeouts(); }
+schedule::Plan within(unsigned preemptions) { return dfs(preemptions).no_timeouts(); }
 
 }  // namespace
 

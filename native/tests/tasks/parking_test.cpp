@@ -70,8 +70,19 @@ TEST(a_notification_is_owed_unless_it_was_used) {
         scene.wake();
         scene.hear();
         CHECK(scene.lot.has_notified());
+        treadle::tasks::begin_attempt(scene.lot, a);
         CHECK_EQ(scene.leave(a, used), !used);
     }
+}
+
+TEST(a_notification_that_came_after_the_attempt_began_is_owed_though_that_succeeded) {
+    Scene scene;
+    Place a;
+    CHECK(scene.park(a));
+    treadle::tasks::begin_attempt(scene.lot, a);
+    scene.wake();
+    scene.hear();
+    CHECK(scene.leave(a, true));
 }
 
 TEST(a_ring_that_nobody_has_heard_is_owed_by_the_last_even_if_it_used_its_own) {

@@ -541,6 +541,7 @@ cdef extern from "task_ops.hpp" namespace "treadle::core" nogil:
     void lock_line_up(LockBody*, Wait*)
     void semaphore_line_up(SemaphoreBody*, Wait*)
     void permits_line_up(PermitsBody*, Wait*)
+    void task_begin_attempt(Place&)
     void task_leave(Place&, Mapping*, bint)
     void need_reactor(Mapping*, Token)
     void reactor_turn(int64_t*)

@@ -168,6 +168,8 @@ inline void permits_line_up(PermitsBody<SharedWorld>* body, Wait* wait) noexcept
     wait->at_gate(body->permits.futex(), 0, Result::empty);  // once served, it announces those behind it
 }
 
+inline void task_begin_attempt(Place& place) noexcept { tasks::begin_attempt(lot, place); }
+
 // Leaves the place. `used`: its notification, if there was one, has served its purpose; else it is passed on.
 inline void task_leave(Place& place, Mapping* m, bool used) noexcept {
     if (place.state != tasks::PlaceState::absent && place.epoch != platform::private_epoch)

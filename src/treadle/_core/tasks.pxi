@@ -140,6 +140,7 @@ cdef class Waiter:
                     Py_DECREF(<object>result[0])
                     result[0] = NULL
                     self.suspended = value = None
+                task_begin_attempt(self.place)
                 outcome = self.attempt(self)
                 if outcome is not _PENDING or self.expired:
                     break

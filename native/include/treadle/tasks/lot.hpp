@@ -41,6 +41,7 @@ struct Place {
     Doubt doubt = nullptr;        // null: it need not look whether others live
     const void* subject = nullptr;  // what the doubt is about
     bool told_to = false;   // it was notified to look
+    bool told = false;      // its latest attempt began after its notification
     Place *before = nullptr, *behind = nullptr;        // in the line of its word, a ring
     Place *up = nullptr, *down = nullptr;              // lines of one bucket: their first places
     bool first = false;                                // of its line
@@ -133,6 +134,11 @@ public:
         place->state = PlaceState::delivered;
         keep(*place);
         return place;
+    }
+
+    bool is_notified(const Place& place) noexcept {
+        const platform::QuickGuard guard(lock_);
+        return place.state == PlaceState::notified || place.state == PlaceState::delivered;
     }
 
     struct Left {

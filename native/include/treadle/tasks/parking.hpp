@@ -54,7 +54,15 @@ bool overlooked(const Place& place) noexcept {
     return place.arena != nullptr && word_of<World>(place.word) != place.expected;
 }
 
-// Leaves the place. `used`: its notification, if there was one, has served its purpose. True: a wake-up is to be passed on.
+// Each attempt of a task's begins with this. A place is notified at any moment: a notification that comes when the attempt is
+// under way, or has succeeded, has not served that attempt.
+template <class LotT>
+void begin_attempt(LotT& lot, Place& place) noexcept {
+    place.told = place.state != PlaceState::absent && lot.is_notified(place);
+}
+
+// Leaves the place. `used`: the task's latest attempt has made its notification, if that came first, serve its purpose.
+// True: a wake-up is to be passed on.
 template <class World, class LotT>
 bool leave(LotT& lot, Place& place, Ears<World> ears, bool used) noexcept {
     if (place.state == PlaceState::absent) return false;
@@ -62,7 +70,7 @@ bool leave(LotT& lot, Place& place, Ears<World> ears, bool used) noexcept {
         if (ears.arena == nullptr) return false;
         return empty ? ears.bells().unsubscribe(ears.reactor, place.bucket) : !used && ears.bells().is_rung(ears.reactor, place.bucket);
     });
-    return left.rung || (left.notified && !used);
+    return left.rung || (left.notified && !(used && place.told));
 }
 
 // What the reactor does with what was rung.
