@@ -29,9 +29,10 @@ from treadle._core import (
 TYPE_CHECKING = False  # type checkers know the name; importing typing takes longer than all of this
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from typing import Any, NoReturn
 
-    from treadle._records import BarrierStatistics, ConditionStatistics
+    from treadle._records import BarrierStatistics, ConditionStatistics, Holder
     from treadle.aio import Barrier as AioBarrier
     from treadle.aio import Condition as AioCondition
 
@@ -53,8 +54,8 @@ class Condition(Guarded):
     """A condition variable, for threads and processes.
 
     ``wait`` releases the lock, sleeps until notified, and takes the lock again. ``notify(n)`` wakes
-    n waiters, the longest-waiting first; those who died are not counted. ``acquire`` and
-    ``release`` are the lock's own, and so is what ``with`` does.
+    n waiters, the longest-waiting first; those who died are not counted. ``acquire``,
+    ``release``, ``locked``, ``owner`` and ``recover`` are the lock's, and so is what ``with`` does.
 
     lock: the lock that guards what is waited for; by default an ``RLock`` of the same storage. A
     shared condition needs a shared lock. name, persist: as those of Lock; the default lock is found
@@ -169,6 +170,37 @@ class Condition(Guarded):
         ...     condition.notify_all()
         """
         self.notify(0x7FFFFFFF)
+
+    def locked(self) -> bool:
+        """Returns whether somebody holds the lock, at this instant.
+
+        >>> import treadle
+        >>> treadle.Condition().locked()
+        False
+        """
+        held: bool = self._lock.locked()
+        return held
+
+    def recover(self, timeout: float = -1) -> AbstractContextManager[bool]:
+        """Returns a context manager that takes the lock even if its owner died.
+
+        >>> import treadle
+        >>> with treadle.Condition().recover() as needed:
+        ...     needed
+        False
+        """
+        recovery: AbstractContextManager[bool] = self._lock.recover(timeout)
+        return recovery
+
+    @property
+    def owner(self) -> Holder | None:
+        """Who holds the lock: a ``Holder``, or None.
+
+        >>> import treadle
+        >>> treadle.Condition().owner
+        """
+        holder: Holder | None = self._lock.owner
+        return holder
 
     @property
     def aio(self) -> AioCondition:

@@ -99,6 +99,10 @@ class _TrioLoop:
         self._trio.lowlevel.spawn_system_task(fire)
         return scope
 
+    def shielded(self) -> Any:
+        """A context in which nothing cancels the task."""
+        return self._trio.CancelScope(shield=True)
+
     def new_signal(self) -> _TrioSignal:
         return _TrioSignal(self._trio.Event())
 
@@ -121,9 +125,16 @@ def _host() -> tuple[Any, Callable[[], Any]]:
 
 def _current_task() -> Any:
     try:
-        return asyncio.current_task()
+        task = asyncio.current_task()
     except RuntimeError:
-        return sys.modules["trio"].lowlevel.current_task()
+        trio = sys.modules.get("trio")
+        try:
+            task = None if trio is None else trio.lowlevel.current_task()
+        except RuntimeError:
+            task = None
+    if task is None:
+        raise RuntimeError("no task is running: this is for the task that holds the lock")
+    return task
 
 
 _identities: weakref.WeakKeyDictionary[Any, TaskIdentity] = weakref.WeakKeyDictionary()
@@ -149,6 +160,11 @@ def _until(attempt: Callable[[Waiter], Any], timeout: float | None = None) -> Wa
 
 async def _surely(until: Callable[[], Awaitable[Any]]) -> None:
     """Awaits to the end, whatever cancels meanwhile; what did is raised afterwards."""
+    loop, _ = _host()
+    if isinstance(loop, _TrioLoop):
+        with loop.shielded():
+            await until()
+        return
     cancelled = None
     while True:
         try:
@@ -177,14 +193,14 @@ def _acquire_timeout(blocking: bool, timeout: float | None) -> float | None:
 # ---- Locks
 
 
-class _Entered:
+class Entered:
     """``async with``, for what has ``acquire`` and ``release``."""
 
-    async def acquire(self, blocking: bool = True, timeout: float | None = -1) -> bool:
-        raise NotImplementedError
+    __slots__ = ()
 
-    def release(self) -> None:
-        raise NotImplementedError
+    if TYPE_CHECKING:
+        acquire: Callable[..., Awaitable[bool]]
+        release: Callable[..., None]
 
     async def __aenter__(self) -> None:
         await self.acquire()
@@ -198,7 +214,7 @@ class _Entered:
         self.release()
 
 
-class Lock(_Entered):
+class Lock(Entered):
     """A ``treadle.Lock`` for tasks: ``lock.aio``.
 
     >>> import asyncio, treadle
@@ -226,7 +242,7 @@ class Lock(_Entered):
 
     def release(self) -> None:
         """As ``treadle.Lock.release``."""
-        self._lock.release()
+        self._lock._release_for_task()
 
     def locked(self) -> bool:
         """As ``treadle.Lock.locked``."""
@@ -243,8 +259,11 @@ class Lock(_Entered):
     async def _restore(self, saved: Any) -> None:
         await _until(functools.partial(self._lock._attempt_restore, saved))
 
+    def _restore_closed(self, saved: Any) -> None:
+        self._lock._restore_closed()
 
-class RLock(_Entered):
+
+class RLock(Entered):
     """A ``treadle.RLock`` for tasks: ``lock.aio``. The task owns it, not its thread.
 
     >>> import asyncio, treadle
@@ -256,16 +275,21 @@ class RLock(_Entered):
     True
     """
 
-    __slots__ = ("_lock",)
+    __slots__ = ("_holder", "_lock")
 
     def __init__(self, lock: _core.RLock) -> None:
         self._lock = lock
+        self._holder: TaskIdentity | None = None  # who has taken it by this view, latest
 
     async def acquire(self, blocking: bool = True, timeout: float | None = -1) -> bool:
         """As ``treadle.RLock.acquire``, for the calling task."""
+        identity = _identity()
         left = _acquire_timeout(blocking, timeout)
-        result = await _until(functools.partial(self._lock._attempt_by, _identity()), left)
-        return result is not PENDING
+        result = await _until(functools.partial(self._lock._attempt_by, identity), left)
+        if result is PENDING:
+            return False
+        self._holder = identity
+        return True
 
     def release(self) -> None:
         """As ``treadle.RLock.release``, for the calling task."""
@@ -278,25 +302,15 @@ class RLock(_Entered):
     def _is_owned(self) -> bool:
         return self._lock._is_owned_by(_identity())
 
-    def _release_save(self) -> int:
-        return self._lock._release_save_by(_identity())
+    def _release_save(self) -> tuple[TaskIdentity, int]:
+        identity = _identity()
+        return identity, self._lock._release_save_by(identity)
 
     async def _restore(self, saved: Any) -> None:
-        restore = self._lock._attempt_restore_by
-        await _until(functools.partial(restore, _identity(), saved))
+        await _until(functools.partial(self._lock._attempt_restore_by, *saved))
 
-
-class _Hold:
-    """``async with lock.aio.read()`` and ``write()``."""
-
-    __slots__ = ("_acquire", "_release")
-
-    def __init__(self, acquire: Callable[[], Awaitable[bool]], release: Callable[[], None]) -> None:
-        self._acquire = acquire
-        self._release = release
-
-    async def __aenter__(self) -> None:
-        await self._acquire()
+    def _restore_closed(self, saved: Any) -> None:
+        self._lock._restore_now_by(*saved)
 
     async def __aexit__(
         self,
@@ -304,7 +318,40 @@ class _Hold:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._release()
+        if not isinstance(error, GeneratorExit):
+            self.release()
+        # Closed, by whoever collects it: it holds the lock, unless it would have to wait for it.
+        elif self._holder is not None and self._lock._is_owned_by(self._holder):
+            self._lock._release_by(self._holder)
+
+
+class _Hold:
+    """``async with lock.aio.read()`` and ``write()``."""
+
+    __slots__ = ("_acquire", "_holder", "_release")
+
+    def __init__(
+        self,
+        acquire: Callable[[], Awaitable[bool]],
+        release: Callable[[TaskIdentity], None],
+    ) -> None:
+        self._acquire = acquire
+        self._release = release
+        self._holder: TaskIdentity | None = None
+
+    async def __aenter__(self) -> None:
+        await self._acquire()
+        self._holder = _identity()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        # Where the coroutine is closed, its task is not the one, if any, that runs now.
+        closed = isinstance(error, GeneratorExit) and self._holder is not None
+        self._release(self._holder if closed else _identity())  # type: ignore[arg-type]
 
 
 class RWLock:
@@ -326,11 +373,11 @@ class RWLock:
 
     def read(self) -> _Hold:
         """Returns an asynchronous context manager that holds the lock for reading."""
-        return _Hold(self.acquire_read, self.release_read)
+        return _Hold(self.acquire_read, self._lock._release_read_by)
 
     def write(self) -> _Hold:
         """Returns an asynchronous context manager that holds the lock for writing."""
-        return _Hold(self.acquire_write, self.release_write)
+        return _Hold(self.acquire_write, self._lock._release_write_by)
 
     async def acquire_read(self, blocking: bool = True, timeout: float | None = -1) -> bool:
         """As ``treadle.RWLock.acquire_read``, for the calling task."""
@@ -369,7 +416,7 @@ class RWLock:
         return self._lock.locked()
 
 
-class Semaphore(_Entered):
+class Semaphore(Entered):
     """A ``treadle.Semaphore`` or ``BoundedSemaphore`` for tasks: ``semaphore.aio``.
 
     >>> import asyncio, treadle
@@ -467,7 +514,7 @@ class Latch:
         return self._latch.count
 
 
-class Condition(_Entered):
+class Condition(Entered):
     """A ``treadle.Condition`` for tasks: ``condition.aio``.
 
     >>> import asyncio, treadle
@@ -491,6 +538,14 @@ class Condition(_Entered):
         self._core = condition._core
         self._lock: Lock | RLock = lock.aio
 
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._lock.__aexit__(kind, error, trace)
+
     async def acquire(self, blocking: bool = True, timeout: float | None = -1) -> bool:
         """Acquires the lock, as ``treadle.Lock.acquire``."""
         return await self._lock.acquire(blocking, timeout)
@@ -511,10 +566,19 @@ class Condition(_Entered):
         ticket = core._enlist()
         try:
             saved = self._lock._release_save()
+            restore = functools.partial(self._lock._restore, saved)
             try:
-                result = await _until(functools.partial(core._attempt, ticket), timeout)
-            finally:
-                await _surely(functools.partial(self._lock._restore, saved))
+                try:
+                    result = await _until(functools.partial(core._attempt, ticket), timeout)
+                except GeneratorExit:
+                    raise
+                except BaseException:
+                    await _surely(restore)
+                    raise
+                await _surely(restore)
+            except GeneratorExit:  # closed, not cancelled: it may not wait, not even for the lock
+                self._lock._restore_closed(saved)
+                raise
         except BaseException:
             # A notification that came all the same belongs to somebody else.
             if core._cancel(ticket):

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import treadle
 from treadle._core import PENDING
-from treadle.aio import _until
+from treadle.aio import Entered, _until
 
 if TYPE_CHECKING:
     from asyncio.base_events import *  # noqa: F403
@@ -64,28 +64,7 @@ class _Described:
         return f"<{described[1:-1]} [{self._state()}]>"
 
 
-class _Acquired:
-    """``async with``, for what has ``acquire`` and ``release``."""
-
-    async def acquire(self) -> bool:
-        raise NotImplementedError
-
-    def release(self) -> None:
-        raise NotImplementedError
-
-    async def __aenter__(self) -> None:
-        await self.acquire()
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.release()
-
-
-class Lock(_Described, _Acquired):
+class Lock(_Described, Entered):
     """A lock for tasks: ``asyncio.Lock``."""
 
     def __init__(self) -> None:
@@ -104,9 +83,10 @@ class Lock(_Described, _Acquired):
 
     def release(self) -> None:
         """Frees the lock. Raises RuntimeError if nobody holds it."""
-        if not self._lock.locked():
-            raise RuntimeError("Lock is not acquired.")
-        self._lock.release()
+        try:
+            self._lock._release_for_task()
+        except RuntimeError:
+            raise RuntimeError("Lock is not acquired.") from None
 
     def locked(self) -> bool:
         """Returns whether somebody holds the lock."""
@@ -154,7 +134,7 @@ class Event(_Described):
         return _with_waiters("set" if self.is_set() else "unset", self._waiting)
 
 
-class Condition(_Described, _Acquired):
+class Condition(_Described, Entered):
     """A condition variable for tasks: ``asyncio.Condition``."""
 
     def __init__(self, lock: Lock | None = None) -> None:
@@ -167,8 +147,8 @@ class Condition(_Described, _Acquired):
         self._view = self._condition.aio
         self._waiting = 0
         self.locked = lock.locked
-        self.acquire = lock.acquire  # type: ignore[method-assign]
-        self.release = lock.release  # type: ignore[method-assign]
+        self.acquire = lock.acquire
+        self.release = lock.release
 
     @property
     def shared_with_threads(self) -> treadle.Condition:
@@ -201,7 +181,7 @@ class Condition(_Described, _Acquired):
         return _with_waiters("locked" if self.locked() else "unlocked", self._waiting)
 
 
-class Semaphore(_Described, _Acquired):
+class Semaphore(_Described, Entered):
     """A counter of permits for tasks: ``asyncio.Semaphore``."""
 
     def __init__(self, value: int = 1) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext as _nothing
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -80,6 +82,77 @@ def test_cancelled_again_and_again_it_keeps_to_that(shared: bool, of: Any) -> No
         assert condition.acquire(False)
 
     asyncio.run(main())
+
+
+@both_storages
+@pytest.mark.parametrize(
+    ("of", "explicit"),
+    # Whoever closes is not the task, which alone may release an RLock.
+    [(treadle.Lock, True), (treadle.Lock, False), (treadle.RLock, False)],
+)
+@pytest.mark.parametrize("notified", [True, False])
+def test_closed_while_another_has_the_lock_it_leaves_it_to_that_one(
+    shared: bool, of: Any, notified: bool, explicit: bool, other: OtherThread
+) -> None:
+    """As when its loop has ended: it cannot wait, and may not release what it holds no longer."""
+    condition = treadle.Condition(of(shared=shared), shared=shared)
+
+    async def wait() -> None:
+        if explicit:
+            await condition.aio.acquire()
+            try:
+                await condition.aio.wait()
+            finally:
+                condition.aio.release()
+        else:
+            async with condition.aio, condition.aio if of is treadle.RLock else _nothing():
+                await condition.aio.wait()
+
+    loop = asyncio.new_event_loop()
+    waiting = wait()
+    victim = loop.create_task(waiting)
+    loop.run_until_complete(settle())
+    other.do(condition.acquire)
+    if notified:
+        other.do(condition.notify)
+        loop.run_until_complete(settle())  # it has come to where it waits for the lock
+    waiting.close()
+    assert not condition.acquire(False)
+    assert condition.locked()
+    other.do(condition.release)
+    assert condition.acquire(False)
+    assert not other.do(condition.acquire, False)
+    condition.release()
+    assert not condition.locked()
+    assert condition.statistics().waiting == 0
+    victim.cancel()
+    with suppress(asyncio.CancelledError, RuntimeError):
+        loop.run_until_complete(victim)
+    loop.close()
+
+
+@both_storages
+def test_closed_while_it_holds_locks_it_frees_them(shared: bool) -> None:
+    lock = treadle.RLock(shared=shared)
+    read, written = treadle.RWLock(shared=shared), treadle.RWLock(shared=shared)
+
+    async def hold() -> None:
+        async with lock.aio, lock.aio, read.aio.read(), read.aio.read(), written.aio.write():
+            await asyncio.get_running_loop().create_future()
+
+    loop = asyncio.new_event_loop()
+    holding = hold()
+    holder = loop.create_task(holding)
+    loop.run_until_complete(settle())
+    assert lock.statistics().recursion == 2
+    holding.close()
+    assert not lock.locked()
+    assert read.readers == 0
+    assert not written.locked()
+    holder.cancel()
+    with suppress(asyncio.CancelledError, RuntimeError):
+        loop.run_until_complete(holder)
+    loop.close()
 
 
 @both_storages

@@ -109,10 +109,6 @@ def test_a_loop_that_ends_strands_nobody(wait: TaskWait, shared: bool, other: Ot
 
     What an object hands over to such a task is free again when the task is collected.
     """
-    if "wait_for" in wait.name:
-        pytest.xfail(
-            "a condition's waiter that is closed, not cancelled, cannot take its lock again"
-        )
     thing = wait.make(shared)
     other.do(wait.hold, thing)
     loop = asyncio.new_event_loop()
@@ -135,10 +131,6 @@ def test_a_loop_that_ends_strands_nobody(wait: TaskWait, shared: bool, other: Ot
 
 @every_wait
 def test_a_loop_that_ends_while_notified_passes_on(wait: TaskWait, shared: bool) -> None:
-    if "wait_for" in wait.name:
-        pytest.xfail(
-            "a condition's waiter that is closed, not cancelled, cannot take its lock again"
-        )
     thing = wait.make(shared)
     wait.hold(thing)
     loop = asyncio.new_event_loop()

@@ -54,6 +54,7 @@ cdef class _LockState:
     cdef LockBody own  # the state, if it is private
     cdef bint take_over
     cdef uint32_t tasks  # of this process, that wait through this object: served in order
+    cdef uint32_t releases_owed  # of a Lock, by tasks that do not hold it: see _restore_closed
     cdef object __weakref__
 
     def __cinit__(self, *args, **kwargs):
@@ -131,7 +132,7 @@ cdef class _LockState:
             return True
         _raise_inconsistent(self._label(), self.handle, result == OWNER_DIED, dead, self.body.holder)
 
-    # As _take_again, for a task.
+    # As _take_again, for a task that waits.
     cdef object _attempt_again(self, Token token, bint reentrant, uint32_t recursion, Waiter waiter):
         cdef Token dead = 0
         waiter._begin(self.handle)
@@ -148,21 +149,26 @@ cdef class _LockState:
 
     # For a condition's waiter, who must come back with the lock held, as it was, whatever happens meanwhile: what there is
     # to raise is raised after that. If the owner died, the lock is held and marked, and its release leaves it inconsistent.
-    cdef _take_again(self, bint reentrant, uint32_t recursion):
+    # False: the time is up; only for a task that may not wait, since its coroutine is being closed.
+    cdef bint _take_again(self, Token token, bint reentrant, uint32_t recursion, int64_t timeout) except -1:
         cdef Token dead = 0
         cdef int result
         interruption = None
         while True:
-            result = lock_acquire(
-                self.body, self.handle, _token(self.handle), reentrant, FOREVER, True, not self.take_over, &dead
-            )
+            result = lock_acquire(self.body, self.handle, token, reentrant, timeout, True, not self.take_over, &dead)
             if result != INTERRUPTED:
                 break
             try:
                 _interrupted()
             except BaseException as error:
                 interruption = interruption or error
+        if result == TIMEOUT:
+            _tell()
+            if interruption is not None:
+                raise interruption
+            return False
         self._taken_again(recursion, interruption, dead)
+        return True
 
     cdef _taken_again(self, uint32_t recursion, interruption, Token dead):
         self.body.recursion = recursion
@@ -440,6 +446,19 @@ cdef class Lock(_LockState):
     def _attempt_restore(self, saved, Waiter waiter):
         return self._attempt_again(_token(self.handle), False, 0, waiter)
 
+    # A task's coroutine that is closed while it waits for a condition cannot wait for the lock again. It will come by
+    # _release_for_task all the same: the lock is nobody's in particular, so that one is passed over, whosever it is.
+    def _restore_closed(self):
+        if not self._take_again(_token(self.handle), False, 0, 0):
+            self.releases_owed += 1
+
+    def _release_for_task(self):
+        if self.releases_owed != 0:
+            self.releases_owed -= 1
+        elif lock_release(self.body, self.handle) != DONE:
+            self._raise_not_held()
+        _tell()
+
     # What the standard library's Condition asks of a lock.
 
     def _is_owned(self):
@@ -449,7 +468,7 @@ cdef class Lock(_LockState):
         self.release()
 
     def _acquire_restore(self, saved):
-        self._take_again(False, 0)
+        self._take_again(_token(self.handle), False, 0, FOREVER)
 
     def _at_fork_reinit(self):
         lock_reinitialise(self.body)
@@ -638,6 +657,9 @@ cdef class RLock(_LockState):
     def _attempt_restore_by(self, TaskIdentity identity, uint32_t recursion, Waiter waiter):
         return self._attempt_again(identity.token_in(self.handle), True, recursion, waiter)
 
+    def _restore_now_by(self, TaskIdentity identity, uint32_t recursion):
+        return self._take_again(identity.token_in(self.handle), True, recursion, 0)
+
     # What the standard library's Condition asks of a lock.
 
     def _is_owned(self):
@@ -653,7 +675,7 @@ cdef class RLock(_LockState):
         return recursion
 
     def _acquire_restore(self, recursion):
-        self._take_again(True, recursion)
+        self._take_again(_token(self.handle), True, recursion, FOREVER)
 
     def _recursion_count(self):
         return self.body.recursion + 1 if lock_is_mine(self.body, _token(self.handle)) else 0
