@@ -13,10 +13,10 @@
 #include "treadle/platform/threads.hpp"
 #include "treadle/platform/world.hpp"
 #include "treadle/word/attempt.hpp"
+#include "who_waits.hpp"
 
 namespace treadle::core {
 
-using arena::Mapping;
 using platform::FutexWait;
 using word::Result;
 using word::Token;
@@ -180,7 +180,9 @@ int await(Who who, Attempt attempt, Result waiting, std::int64_t timeout, Mappin
     }
 
     const bool always_look = who.look;
-    const int spins = spinning_helps() ? kSpinsHeld : 0;
+    const TasksAt tasks(mapping, wait.word);
+    const ThreadWaits waits(mapping == nullptr ? wait.word : nullptr);
+    const int spins = spinning_helps() && !tasks.any() ? kSpinsHeld : 0;
     for (int i = 0; i < spins; ++i) {
         World::pause();
         result = attempt(who, wait);
@@ -190,7 +192,7 @@ int await(Who who, Attempt attempt, Result waiting, std::int64_t timeout, Mappin
     const std::int64_t deadline = timeout >= kForever - began ? kForever : began + timeout;
     WaitingNote note(mapping, who.token, object);
     PyThreadState* state = PyEval_SaveThread();
-    for (int i = 1; spins != 0 && i <= kSpinsFree && goes_on(result); ++i) {
+    for (int i = 1; spins != 0 && i <= kSpinsFree && goes_on(result) && !tasks.any(); ++i) {
         if (i % kSpinsPerYield == 0) platform::yield_core();
         for (int pause = 0; pause < 4; ++pause) World::pause();
         result = attempt(who, wait);

@@ -33,9 +33,11 @@ template <class Attempt, class Ready>
     if (!goes_on(result)) return static_cast<int>(result);
     if (timeout == 0 && result == waiting) return kTimeout;
     const Deadline deadline(timeout);
-    if (spinning_helps() && timeout != 0) {
+    const TasksAt tasks(nullptr, wait.word);
+    const ThreadWaits waits(wait.word);
+    if (spinning_helps() && timeout != 0 && !tasks.any()) {
         const InterpreterReleased released;
-        for (int i = 1; i <= kSpinsFree && !ready(); ++i) {
+        for (int i = 1; i <= kSpinsFree && !ready() && !tasks.any(); ++i) {
             if (i % kSpinsPerYield == 0) platform::yield_core();
             for (int pause = 0; pause < 4; ++pause) PrivateWorld::pause();
         }

@@ -11,28 +11,15 @@
 #include "await.hpp"
 #include "objects.hpp"
 #include "treadle/ordered/layout.hpp"
-#include "treadle/tasks/doorbells.hpp"
-#include "treadle/tasks/lot.hpp"
 #include "treadle/tasks/parking.hpp"
+#include "who_waits.hpp"
 
 namespace treadle::core {
 
 using tasks::Place;
-using SharedDoorbells = tasks::Doorbells<SharedWorld>;
 using Ears = tasks::Ears<SharedWorld>;
 
-inline constinit tasks::Lot<PrivateWorld> lot;
 inline constinit std::atomic<std::uint32_t> private_wakes{0};
-
-inline Mapping* mapping_around(const void* word) noexcept {
-    for (Mapping* m = Mapping::first(); m != nullptr; m = m->next())
-        if (static_cast<std::uint64_t>(static_cast<const char*>(word) - m->base) < arena::kCapacity) return m;
-    return nullptr;
-}
-inline std::uint32_t bucket_in(const Mapping* m, const void* word) noexcept {
-    return tasks::bucket_of(m == nullptr ? reinterpret_cast<std::uintptr_t>(word)
-                                         : static_cast<std::uint64_t>(static_cast<const char*>(word) - m->base));
-}
 
 // Threads and tasks take turns, as between processes (tasks::turn_of).
 inline void wake_private(const void* word, int count, std::uint32_t bits) noexcept {
@@ -142,11 +129,12 @@ enum class Spun : int { park, attempt, give_way };
 // Lets go of the interpreter, since it may take that to change the word. The attempt before this has announced the task.
 inline Spun task_spin(const Wait& wait) noexcept {
     if (spins_left == 0 || !spinning_helps()) return Spun::park;
+    if (threads_wait_at(wait.word)) return Spun::park;
     const auto* word = static_cast<const std::atomic<std::uint32_t>*>(wait.word);
     const auto changed = [&] { return word->load(std::memory_order_relaxed) != wait.expected; };
     {
         const InterpreterReleased released;
-        for (int i = 1; i <= kSpinsFree && !changed(); ++i) {
+        for (int i = 1; i <= kSpinsFree && !changed() && !threads_wait_at(wait.word); ++i) {
             if (i % kSpinsPerYield == 0) platform::yield_core();
             for (int pause = 0; pause < 4; ++pause) PrivateWorld::pause();
         }
@@ -236,7 +224,8 @@ inline void install_tasks() noexcept {
     platform::wake_hook.store(wake_everybody, std::memory_order_release);
     pthread_atfork(nullptr, nullptr, [] {
         lot.reinitialise();
-        platform::private_sleepers.store(0, std::memory_order_relaxed);  // the parent's threads
+        for (auto& sleepers : platform::private_sleepers) sleepers.store(0, std::memory_order_relaxed);  // the parent's threads
+        for (auto& waiters : private_waiters) waiters.store(0, std::memory_order_relaxed);
     });
 }
 

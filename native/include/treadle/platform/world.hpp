@@ -7,6 +7,7 @@
 
 #include <atomic>
 
+#include "buckets.hpp"
 #include "clock.hpp"
 #include "futex.hpp"
 
@@ -24,9 +25,12 @@ inline void cpu_pause() noexcept {
 using WakeHook = void (*)(const void* word, int count, std::uint32_t bits, FutexScope scope) noexcept;
 inline constinit std::atomic<WakeHook> wake_hook{nullptr};
 
-// How many threads sleep, or are about to, on words of this process alone: where none does, waking costs no system call. Tasks
-// of one event loop wake each other, and nobody else, at every turn.
-inline constinit std::atomic<std::uint32_t> private_sleepers{0};
+// How many threads sleep, or are about to, on words of this process alone, by bucket: where none does, waking costs no system
+// call. Tasks of one event loop wake each other, and nobody else, at every turn.
+inline constinit std::atomic<std::uint32_t> private_sleepers[kBuckets]{};
+inline std::atomic<std::uint32_t>& private_sleepers_at(const void* word) noexcept {
+    return private_sleepers[bucket_of(reinterpret_cast<std::uintptr_t>(word))];
+}
 
 template <FutexScope scope>
 struct RealWorld {
@@ -46,17 +50,17 @@ struct RealWorld {
             // SYNC sleep→wake (Dekker): the caller has changed the word before this fence, a sleeper counts itself before the
             // kernel compares the word. One of the two sees the other.
             fence();
-            if (private_sleepers.load(std::memory_order_relaxed) == 0) return 0;
+            if (private_sleepers_at(word).load(std::memory_order_relaxed) == 0) return 0;
         }
         return futex_wake(word, count, bits, scope);
     }
     static FutexWait wait(const void* word, std::uint32_t expected, std::int64_t nanoseconds,
                           std::uint32_t bits = kAllBits) noexcept {
         if constexpr (scope == FutexScope::shared) return futex_wait(word, expected, nanoseconds, bits, scope);
-        private_sleepers.fetch_add(1, std::memory_order_relaxed);
+        private_sleepers_at(word).fetch_add(1, std::memory_order_relaxed);
         fence();  // SYNC sleep→wake
         const FutexWait woken = futex_wait(word, expected, nanoseconds, bits, scope);
-        private_sleepers.fetch_sub(1, std::memory_order_relaxed);
+        private_sleepers_at(word).fetch_sub(1, std::memory_order_relaxed);
         return woken;
     }
     static void pause() noexcept { cpu_pause(); }

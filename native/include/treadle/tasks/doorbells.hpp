@@ -36,12 +36,6 @@ namespace treadle::tasks {
 
 static_assert(kBuckets == arena::kWakeBuckets);
 
-// Fibonacci hashing: the upper bits of a product (Knuth, TAOCP 3, 6.4).
-constexpr std::uint32_t bucket_of(std::uint64_t place) noexcept {
-    return static_cast<std::uint32_t>(((place >> 2) * 0x9e37'79b9'7f4a'7c15u) >> 55);
-}
-static_assert(bucket_of(~std::uint64_t{0}) < kBuckets);
-
 // Whose turn it is, by the number of the wake: evenly spread in every regular subsequence, since a program may well wake
 // another object between any two wakes of this one (a Weyl sequence, by the golden ratio).
 constexpr std::uint32_t turn_of(std::uint32_t wake) noexcept { return (wake * 0x9e37'79b1u) >> 16; }
@@ -68,6 +62,14 @@ public:
         const auto& rung = h.reactors[reactor].rung;
         const std::uint64_t mask = std::uint64_t{1} << (bucket % 64);
         return ((rung[0][bucket / 64].load(std::memory_order_seq_cst) | rung[1][bucket / 64].load(std::memory_order_seq_cst)) & mask) != 0;
+    }
+
+    // Has any process tasks in the bucket? A hint, of this instant.
+    bool somebody_waits_in(std::uint32_t bucket) const noexcept {
+        if (h.reactor_limit.load(std::memory_order_relaxed) == 0) return false;
+        for (const Part& part : h.subscribed[bucket])
+            if (part.load(std::memory_order_relaxed) != 0) return true;
+        return false;
     }
 
     std::uint32_t bell(std::uint32_t reactor) const noexcept { return h.reactors[reactor].bell.load(std::memory_order_seq_cst); }

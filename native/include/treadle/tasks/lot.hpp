@@ -17,11 +17,13 @@
 #include <atomic>
 #include <cstdint>
 
+#include "../platform/buckets.hpp"
 #include "../platform/quick_lock.hpp"
 
 namespace treadle::tasks {
 
-inline constexpr std::uint32_t kBuckets = 512;
+using platform::bucket_of;
+using platform::kBuckets;
 
 enum class PlaceState : std::uint8_t { absent, parked, notified, delivered };
 
@@ -53,6 +55,8 @@ class Lot {
 public:
     // How many places are parked, at this instant; read without the lock.
     bool empty() const noexcept { return parked_.load(std::memory_order_relaxed) == 0; }
+    // Has the bucket places that somebody parked and has not left? A hint, of this instant; read without the lock.
+    bool waits_in(std::uint32_t bucket) const noexcept { return waiting_[bucket].load(std::memory_order_relaxed) != 0; }
     bool has_notified() const noexcept { return notified_.load(std::memory_order_acquire) != nullptr; }
 
     // `in_front`: it was notified in vain and keeps its place. `then()` runs under the lock.
@@ -78,6 +82,7 @@ public:
             }
         }
         parked_.store(parked_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+        count_waiting(place.bucket, 1);
         then();
     }
 
@@ -152,6 +157,7 @@ public:
         const platform::QuickGuard guard(lock_);
         const PlaceState state = place.state;
         place.state = PlaceState::absent;
+        if (state != PlaceState::absent) count_waiting(place.bucket, -1);
         if (state == PlaceState::parked) {
             remove(&place);
         } else if (state == PlaceState::notified) {
@@ -178,11 +184,16 @@ public:
         for (Place*& top : buckets_) top = nullptr;
         notified_.store(nullptr, std::memory_order_relaxed);
         for (bool& unheard : unheard_) unheard = false;
+        for (auto& waiting : waiting_) waiting.store(0, std::memory_order_relaxed);
         last_ = nullptr;
         parked_.store(0, std::memory_order_relaxed);
     }
 
 private:
+    void count_waiting(std::uint32_t bucket, int more) noexcept {
+        auto& waiting = waiting_[bucket];
+        waiting.store(waiting.load(std::memory_order_relaxed) + static_cast<std::uint32_t>(more), std::memory_order_relaxed);
+    }
     bool parked_in(const void* arena, std::uint32_t bucket) const noexcept {
         const Place* p = buckets_[bucket];
         while (p != nullptr && p->arena != arena) p = p->down;
@@ -247,6 +258,8 @@ private:
     typename World::template Atom<Place*> notified_{nullptr};  // in the order of their notification
     Place* last_ = nullptr;
     typename World::template Atom<std::uint32_t> parked_{0};
+    // No order depends on it, so that it is no atom of the World's, each of whose accesses the schedule tests would branch at.
+    std::atomic<std::uint32_t> waiting_[kBuckets] = {};
     std::uint32_t looked_ = 0;  // the bucket that was looked at last
 };
 

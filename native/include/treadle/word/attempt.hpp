@@ -41,7 +41,8 @@ struct Wait {
     const void* word = nullptr;
     std::uint32_t expected = 0;
     std::uint32_t bits = ~std::uint32_t{0};
-    // False: the caller only spins. The machine leaves no mark that would cost the other side a system call.
+    // False: the caller only spins. The machine leaves no mark that would cost the other side a system call, nor is the
+    // word's waker told that anybody waits.
     bool announce = true;
     // The word is that of an internal section: look again soon. (Who is woken there may go elsewhere with its next
     // attempt and leave the others asleep beside a free section; a short bound is cheaper than preventing it.)
@@ -50,7 +51,7 @@ struct Wait {
     bool slept_at_gate = false;
 
     Result on(const void* at, std::uint32_t holds, std::uint32_t wake_bits = ~std::uint32_t{0}) noexcept {
-        word = announce ? at : nullptr;
+        word = at;
         expected = holds;
         bits = wake_bits;
         section = false;
