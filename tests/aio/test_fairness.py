@@ -26,6 +26,7 @@ class Table:
         self._thing = of(0, shared=shared)
         self._give = self._thing.release if of_semaphore else self._put
         self._take = self._thing.acquire if of_semaphore else self._thing.get
+        self._begun = treadle.Event(shared=shared)
         self._over = treadle.Event(shared=shared)
         self._turn = treadle.Semaphore(0, shared=shared)
         self._by_thread = treadle.Semaphore(0, shared=shared)
@@ -38,6 +39,7 @@ class Table:
         return self._by_thread.get_value(), self._by_task.get_value()
 
     def hand_out(self) -> None:
+        self._begun.wait()
         for _ in range(_ROUNDS):
             if min(self.shares()) >= _SHARE:
                 break
@@ -45,6 +47,7 @@ class Table:
             self._turn.acquire()
 
     def take(self) -> None:
+        self._begun.set()
         while self._take() and not self._over.is_set():
             self._by_thread.release()
             self._turn.release()
