@@ -103,24 +103,19 @@ class _TrioLoop:
         """A context in which nothing cancels the task."""
         return self._trio.CancelScope(shield=True)
 
-    def new_signal(self) -> _TrioSignal:
+    def create_future(self) -> _TrioSignal:
         return _TrioSignal(self._trio.Event())
 
 
-def _host() -> tuple[Any, Callable[[], Any]]:
-    """The event loop that runs the calling task, and what makes something to await."""
+def trio_loop() -> _TrioLoop:
+    """The trio run of the calling task, which runs in no loop of asyncio's."""
+    trio = sys.modules.get("trio")
     try:
-        loop = asyncio.get_running_loop()
+        if trio is not None:
+            return _TrioLoop(trio)
     except RuntimeError:
-        trio = sys.modules.get("trio")
-        if trio is None:
-            raise
-        try:
-            run = _TrioLoop(trio)
-        except RuntimeError:
-            raise RuntimeError("no running event loop, neither asyncio's nor trio's") from None
-        return run, run.new_signal
-    return loop, loop.create_future
+        pass
+    raise RuntimeError("no running event loop, neither asyncio's nor trio's")
 
 
 def _current_task() -> Any:
@@ -150,19 +145,12 @@ def _identity() -> TaskIdentity:
     return identity
 
 
-def _until(attempt: Callable[[Waiter], Any], timeout: float | None = None) -> Waiter:
-    """What gives, awaited, the result of the first attempt that is not PENDING; or the time is up.
-
-    Then it gives PENDING."""
-    loop, new_signal = _host()
-    return Waiter(loop, new_signal, attempt, timeout)
-
-
 async def _surely(until: Callable[[], Awaitable[Any]]) -> None:
     """Awaits to the end, whatever cancels meanwhile; what did is raised afterwards."""
-    loop, _ = _host()
-    if isinstance(loop, _TrioLoop):
-        with loop.shielded():
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        with trio_loop().shielded():
             await until()
         return
     cancelled = None
@@ -238,7 +226,7 @@ class Lock(Entered):
             return True
         if left == 0:
             return self._lock.acquire(False)
-        return await _until(self._lock._attempt, left) is not PENDING
+        return await Waiter(self._lock._attempt, left) is not PENDING
 
     def release(self) -> None:
         """As ``treadle.Lock.release``."""
@@ -257,7 +245,7 @@ class Lock(Entered):
         self._lock.release()
 
     async def _restore(self, saved: Any) -> None:
-        await _until(functools.partial(self._lock._attempt_restore, saved))
+        await Waiter(functools.partial(self._lock._attempt_restore, saved))
 
     def _restore_closed(self, saved: Any) -> None:
         self._lock._restore_closed()
@@ -285,7 +273,7 @@ class RLock(Entered):
         """As ``treadle.RLock.acquire``, for the calling task."""
         identity = _identity()
         left = _acquire_timeout(blocking, timeout)
-        result = await _until(functools.partial(self._lock._attempt_by, identity), left)
+        result = await Waiter(functools.partial(self._lock._attempt_by, identity), left)
         if result is PENDING:
             return False
         self._holder = identity
@@ -307,7 +295,7 @@ class RLock(Entered):
         return identity, self._lock._release_save_by(identity)
 
     async def _restore(self, saved: Any) -> None:
-        await _until(functools.partial(self._lock._attempt_restore_by, *saved))
+        await Waiter(functools.partial(self._lock._attempt_restore_by, *saved))
 
     def _restore_closed(self, saved: Any) -> None:
         self._lock._restore_now_by(*saved)
@@ -384,7 +372,7 @@ class RWLock:
         identity, place, lock = _identity(), ReadPlace(), self._lock
         attempt = functools.partial(lock._attempt_read_by, identity, place)
         try:
-            result = await _until(attempt, _acquire_timeout(blocking, timeout))
+            result = await Waiter(attempt, _acquire_timeout(blocking, timeout))
         except BaseException:
             if lock._cancel_read_by(identity, place):
                 lock._release_read_by(identity)
@@ -397,7 +385,7 @@ class RWLock:
         attempt = functools.partial(lock._attempt_write_by, identity)
         result = PENDING
         try:
-            result = await _until(attempt, _acquire_timeout(blocking, timeout))
+            result = await Waiter(attempt, _acquire_timeout(blocking, timeout))
         finally:
             if result is PENDING:
                 lock._cancel_write_by(identity)
@@ -440,7 +428,7 @@ class Semaphore(Entered):
             return True
         if left == 0:
             return False
-        return await _until(self._semaphore._attempt, left) is not PENDING
+        return await Waiter(self._semaphore._attempt, left) is not PENDING
 
     def release(self, n: int = 1) -> None:
         """As ``treadle.Semaphore.release``."""
@@ -472,7 +460,7 @@ class Event:
         if self._event.is_set():
             return True
         attempt = functools.partial(self._event._attempt, self._event._epoch())
-        return await _until(attempt, timeout) is not PENDING
+        return await Waiter(attempt, timeout) is not PENDING
 
     def set(self) -> None:
         """As ``treadle.Event.set``."""
@@ -502,7 +490,7 @@ class Latch:
 
     async def wait(self, timeout: float | None = None) -> bool:
         """As ``treadle.Latch.wait``."""
-        return await _until(self._latch._attempt, timeout) is not PENDING
+        return await Waiter(self._latch._attempt, timeout) is not PENDING
 
     def count_down(self, n: int = 1) -> None:
         """As ``treadle.Latch.count_down``."""
@@ -569,7 +557,7 @@ class Condition(Entered):
             restore = functools.partial(self._lock._restore, saved)
             try:
                 try:
-                    result = await _until(functools.partial(core._attempt, ticket), timeout)
+                    result = await Waiter(functools.partial(core._attempt, ticket), timeout)
                 except GeneratorExit:
                     raise
                 except BaseException:
@@ -632,7 +620,7 @@ class Barrier:
         if timeout is None:
             timeout = barrier._timeout
         deadline = None if timeout is None else time.monotonic() + timeout
-        arrived = await _until(core._attempt_arrive, timeout)
+        arrived = await Waiter(core._attempt_arrive, timeout)
         if arrived is None or arrived is PENDING:
             barrier._fail(timed_out=arrived is PENDING)
         phase, index = arrived
@@ -643,7 +631,7 @@ class Barrier:
                     barrier._action()
                 passed = True if core._trip(phase) else None
             else:
-                passed = await _until(functools.partial(core._attempt, phase), left)
+                passed = await Waiter(functools.partial(core._attempt, phase), left)
         except BaseException:
             core._give_up(phase)
             raise
@@ -693,15 +681,12 @@ class Queue(Generic[_T]):
             return
         if not block:
             raise Full
-        attempt = functools.partial(queue._attempt_put, queue._prepare([item]))
-        if await _until(attempt, _queue_timeout(timeout)) is PENDING:
+        if await queue._putting([item], timeout) is PENDING:
             raise Full
 
     async def put_many(self, items: Iterable[_T], timeout: float | None = None) -> None:
         """As ``treadle.Queue.put_many``."""
-        queue = self._queue
-        attempt = functools.partial(queue._attempt_put, queue._prepare(list(items)))
-        if await _until(attempt, _queue_timeout(timeout)) is PENDING:
+        if await self._queue._putting(list(items), timeout) is PENDING:
             raise Full
 
     async def get(
@@ -713,8 +698,7 @@ class Queue(Generic[_T]):
         if item is PENDING:
             if not block:
                 raise Empty
-            attempt = functools.partial(queue._attempt_get, copy)
-            item = await _until(attempt, _queue_timeout(timeout))
+            item = await queue._getting(copy, timeout)
             if item is PENDING:
                 raise Empty
         return item  # type: ignore[no-any-return]
@@ -724,21 +708,21 @@ class Queue(Generic[_T]):
         if max_items < 1:
             raise ValueError(f"max_items must be one or more, not {max_items}")
         attempt = functools.partial(self._queue._attempt_get_many, min(max_items, 1 << 20))
-        items = await _until(attempt, timeout)
+        items = await Waiter(attempt, timeout)
         if items is PENDING:
             raise Empty
         return items  # type: ignore[no-any-return]
 
     async def lease(self, timeout: float | None = None) -> _core.Lease[_T]:
         """As ``treadle.Queue.lease``: ``with await queue.aio.lease() as lease:``."""
-        lease = await _until(self._queue._attempt_lease, timeout)
+        lease = await Waiter(self._queue._attempt_lease, timeout)
         if lease is PENDING:
             raise Empty
         return lease  # type: ignore[no-any-return]
 
     async def join(self, timeout: float | None = None) -> bool:
         """As ``treadle.Queue.join``."""
-        return await _until(self._queue._attempt_join, timeout) is not PENDING
+        return await Waiter(self._queue._attempt_join, timeout) is not PENDING
 
     def put_nowait(self, item: _T) -> None:
         """As ``treadle.Queue.put_nowait``."""
@@ -800,24 +784,18 @@ class Connection:
 
     async def send(self, obj: Any) -> None:
         """As ``treadle.Connection.send``."""
-        await _until(functools.partial(self._end._attempt_send, self._end._prepare(obj)))
+        await Waiter(functools.partial(self._end._attempt_send, self._end._prepare(obj)))
 
     async def send_bytes(self, buf: Any, offset: int = 0, size: int | None = None) -> None:
         """As ``treadle.Connection.send_bytes``."""
         prepared = self._end._prepare_bytes(buf, offset, size)
-        await _until(functools.partial(self._end._attempt_send, prepared))
+        await Waiter(functools.partial(self._end._attempt_send, prepared))
 
     async def recv(self) -> Any:
         """As ``treadle.Connection.recv``."""
-        return await _until(functools.partial(self._end._attempt_receive, True))
+        return await Waiter(functools.partial(self._end._attempt_receive, True))
 
     async def recv_bytes(self) -> bytes:
         """As ``treadle.Connection.recv_bytes``."""
-        message: bytes = await _until(functools.partial(self._end._attempt_receive, False))
+        message: bytes = await Waiter(functools.partial(self._end._attempt_receive, False))
         return message
-
-
-def _queue_timeout(timeout: float | None) -> float | None:
-    if timeout is not None and timeout < 0:
-        raise ValueError("'timeout' must be a non-negative number")
-    return timeout

@@ -23,8 +23,8 @@ from types import GenericAlias, TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import treadle
-from treadle._core import PENDING
-from treadle.aio import Entered, _until
+from treadle._core import PENDING, Waiter
+from treadle.aio import Entered
 
 if TYPE_CHECKING:
     from asyncio.base_events import *  # noqa: F403
@@ -78,7 +78,7 @@ class Lock(_Described, Entered):
     async def acquire(self) -> bool:
         """Takes the lock; always returns True."""
         if not self._lock._try():
-            await _until(self._lock._attempt)
+            await Waiter(self._lock._attempt)
         return True
 
     def release(self) -> None:
@@ -202,7 +202,7 @@ class Semaphore(_Described, Entered):
     async def acquire(self) -> bool:
         """Takes a permit; always returns True."""
         if not self._semaphore._try():
-            await _until(self._semaphore._attempt)
+            await Waiter(self._semaphore._attempt)
         return True
 
     def release(self) -> None:
@@ -362,8 +362,7 @@ class Queue(Generic[_T]):
         queue = self._queue
         try:
             if not queue._put_now(item):
-                prepared = queue._prepare([item])
-                await _until(lambda waiter: queue._attempt_put(prepared, waiter))
+                await queue._putting([item], None)
         except treadle.ShutDown:
             raise _SHUT_DOWN from None
 
@@ -381,7 +380,7 @@ class Queue(Generic[_T]):
         try:
             item = queue._get_now(False)
             if item is PENDING:
-                item = await _until(lambda waiter: queue._attempt_get(False, waiter))
+                item = await queue._getting(False, None)
         except treadle.ShutDown:
             raise _SHUT_DOWN from None
         return item  # type: ignore[no-any-return]
@@ -402,7 +401,7 @@ class Queue(Generic[_T]):
 
     async def join(self) -> None:
         """Waits until every item that was put is done with."""
-        await _until(self._queue._attempt_join)
+        await Waiter(self._queue._attempt_join)
 
     if sys.version_info >= (3, 13):
 

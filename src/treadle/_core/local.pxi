@@ -67,7 +67,8 @@ cdef class _PrivateStore(_Store):
         raise NotImplementedError
 
     cdef object prepare(self, list items):
-        return items[::-1]  # the next one last
+        items.reverse()  # the next one last
+        return items
 
     cdef object attempt_put(self, object prepared, Waiter waiter):
         cdef list left = prepared

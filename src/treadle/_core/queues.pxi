@@ -275,16 +275,25 @@ cdef class Queue:
         self._made()
         return self.store.get_now(copy)
 
-    def _prepare(self, list items):
+    def _putting(self, list items, timeout):
+        """What gives, awaited, True when all are in; or the time is up, PENDING. `items` is the caller's no longer."""
         self._made()
-        return self.store.prepare(items)
+        _queue_timeout(True, timeout)
+        cdef _PutWaiter waiter = _PutWaiter.__new__(_PutWaiter)
+        waiter.timeout = timeout
+        waiter.store = self.store
+        waiter.prepared = self.store.prepare(items)
+        return waiter
 
-    def _attempt_put(self, prepared, Waiter waiter):
-        return self.store.attempt_put(prepared, waiter)
-
-    def _attempt_get(self, bint copy, Waiter waiter):
+    def _getting(self, bint copy, timeout):
+        """What gives, awaited, an item; or the time is up, PENDING."""
         self._made()
-        return self.store.attempt_get(copy, waiter)
+        _queue_timeout(True, timeout)
+        cdef _GetWaiter waiter = _GetWaiter.__new__(_GetWaiter)
+        waiter.timeout = timeout
+        waiter.store = self.store
+        waiter.copy = copy
+        return waiter
 
     def _attempt_get_many(self, uint32_t wanted, Waiter waiter):
         self._made()

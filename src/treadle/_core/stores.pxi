@@ -87,6 +87,36 @@ cdef class _Store:
         raise NotImplementedError
 
 
+@cython.final
+@cython.no_gc_clear
+@cython.freelist(64)
+cdef class _PutWaiter(Waiter):
+    """The wait of a task that puts."""
+
+    cdef _Store store
+    cdef object prepared
+
+    cdef object _try(self):
+        return self.store.attempt_put(self.prepared, self)
+
+
+@cython.final
+@cython.no_gc_clear
+@cython.freelist(64)
+cdef class _GetWaiter(Waiter):
+    """The wait of a task that gets."""
+
+    cdef _Store store
+    cdef bint copy
+
+    cdef object _try(self):
+        return self.store.attempt_get(self.copy, self)
+
+
+_send_natively(_PutWaiter)
+_send_natively(_GetWaiter)
+
+
 cdef class _Claim:
     """An item that a store gave out on lease; settled once. The public face of it is Lease."""
 

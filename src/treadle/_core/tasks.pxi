@@ -27,16 +27,28 @@ cdef object _start_thread = import_lazily("_thread").start_new_thread
 cdef object _reactor_of = None  # the pid whose reactor runs
 
 
+cdef object _get_running_loop = None
+
+cdef object _running_loop():
+    """The event loop that runs the calling task: what has ``call_soon_threadsafe``, ``create_future``, and the like."""
+    global _get_running_loop
+    if _get_running_loop is None:
+        _get_running_loop = import_lazily("asyncio").get_running_loop
+    try:
+        return _get_running_loop()
+    except RuntimeError:
+        return _aio().trio_loop()
+
+
 @cython.no_gc_clear  # __dealloc__ passes on what is owed
-@cython.final
+@cython.freelist(64)
 cdef class Waiter:
-    """Waiter(loop, new_signal, attempt, timeout)\n--\n
+    """Waiter(attempt, timeout=None)\n--\n
     The wait of one task, to be awaited once: attempts, parks, is told, attempts again. Gives what the last attempt returned,
     PENDING if the time was up.
 
-    loop: has ``call_soon_threadsafe``. new_signal: makes what the task is suspended at, with ``done()`` and
-    ``set_result()``, as a future. attempt: called with this object; where it returns PENDING it says, in here, what to wait
-    for. timeout: in seconds, or None. A notification that was not used, since the task was cancelled, is passed on.
+    attempt: called with this object; where it returns PENDING it says, in here, what to wait for. timeout: in seconds, or
+    None. A notification that was not used, since the task was cancelled, is passed on. A subclass attempts by itself.
 
     A class and not a coroutine, which would cost each wait about as much as all else that it does.
     """
@@ -53,17 +65,15 @@ cdef class Waiter:
     cdef object lined_up_at
     cdef unsigned long thread
     cdef object loop
-    cdef object new_signal
     cdef object signal
     cdef object attempt
     cdef object timeout
     cdef object timer
     cdef object suspended  # what the task is suspended at, as an iterator
 
-    def __cinit__(self, loop, new_signal, attempt, timeout):
+    def __cinit__(self, attempt=None, timeout=None):
         self.place.owner = <void*>self
-        self.loop = loop
-        self.new_signal = new_signal
+        self.loop = _running_loop()
         self.attempt = attempt
         self.timeout = timeout
         self.thread = PyThread_get_thread_ident()
@@ -90,6 +100,9 @@ cdef class Waiter:
 
     cdef void _begin(self, const Handle& handle) noexcept:
         self.mapping = handle.mapping
+
+    cdef object _try(self):
+        return self.attempt(self)
 
     # ---- What an await does
 
@@ -141,7 +154,7 @@ cdef class Waiter:
                     result[0] = NULL
                     self.suspended = value = None
                 task_begin_attempt(self.place)
-                outcome = self.attempt(self)
+                outcome = self._try()
                 if outcome is not _PENDING or self.expired:
                     break
                 if self.timeout is not None and self.timer is None:
@@ -171,7 +184,7 @@ cdef class Waiter:
                 return None if spun == SPUN_ATTEMPT else self._next_turn()
         if self.mapping != NULL:
             _need_reactor(self.mapping)
-        self.signal = self.new_signal()
+        self.signal = self.loop.create_future()
         self.look = False
         if not task_park(self.place, self.mapping, self.wait, self.again) and not self.lined_up:
             return None
@@ -180,7 +193,7 @@ cdef class Waiter:
         return self.signal
 
     cdef object _next_turn(self):
-        signal = self.new_signal()
+        signal = self.loop.create_future()
         self.loop.call_soon(_set, signal)
         return signal
 
@@ -217,8 +230,13 @@ cdef PySendResult _send(PyObject* waiter, PyObject* value, PyObject** result) ex
     return (<Waiter><object>waiter)._go_on(<object>value, result)
 
 
-# The slot by which an awaitable gives its result without raising StopIteration, which Cython has no name for.
-(<AwaitableType*>Waiter).tp_as_async.am_send = _send
+# The slot by which an awaitable gives its result without raising StopIteration, which Cython has no name for. It is not
+# inherited: the subclasses are made before it is set.
+cdef _send_natively(of):
+    (<AwaitableType*>of).tp_as_async.am_send = _send
+
+
+_send_natively(Waiter)
 
 
 def _set(signal):
