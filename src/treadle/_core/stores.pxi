@@ -87,7 +87,14 @@ cdef class _Store:
         raise NotImplementedError
 
 
+cdef int _check_made(_Store store) except -1:
+    if store is None:
+        raise TypeError("a queue's waiter comes from its queue")
+    return 0
+
+
 @cython.final
+@cython.internal
 @cython.no_gc_clear
 @cython.freelist(64)
 cdef class _PutWaiter(Waiter):
@@ -97,10 +104,12 @@ cdef class _PutWaiter(Waiter):
     cdef object prepared
 
     cdef object _try(self):
+        _check_made(self.store)
         return self.store.attempt_put(self.prepared, self)
 
 
 @cython.final
+@cython.internal
 @cython.no_gc_clear
 @cython.freelist(64)
 cdef class _GetWaiter(Waiter):
@@ -110,6 +119,7 @@ cdef class _GetWaiter(Waiter):
     cdef bint copy
 
     cdef object _try(self):
+        _check_made(self.store)
         return self.store.attempt_get(self.copy, self)
 
 
