@@ -40,6 +40,22 @@ cdef object _running_loop():
         return _aio().trio_loop()
 
 
+cdef object _Future = None
+cdef dict _makes_plain_futures = {}  # by type of loop
+
+cdef object _new_signal(loop):
+    """What a task is suspended at: ``loop.create_future()``, without the call in Python that it is with asyncio's own loops."""
+    global _Future
+    of = type(loop)
+    plain = _makes_plain_futures.get(of)
+    if plain is None:
+        asyncio = import_lazily("asyncio")
+        _Future = asyncio.Future
+        plain = getattr(of, "create_future", None) is asyncio.BaseEventLoop.create_future
+        _makes_plain_futures[of] = plain
+    return _Future(loop=loop) if plain else loop.create_future()
+
+
 @cython.no_gc_clear  # __dealloc__ passes on what is owed
 @cython.freelist(64)
 cdef class Waiter:
@@ -184,7 +200,7 @@ cdef class Waiter:
                 return None if spun == SPUN_ATTEMPT else self._next_turn()
         if self.mapping != NULL:
             _need_reactor(self.mapping)
-        self.signal = self.loop.create_future()
+        self.signal = _new_signal(self.loop)
         self.look = False
         if not task_park(self.place, self.mapping, self.wait, self.again) and not self.lined_up:
             return None
@@ -193,7 +209,7 @@ cdef class Waiter:
         return self.signal
 
     cdef object _next_turn(self):
-        signal = self.loop.create_future()
+        signal = _new_signal(self.loop)
         self.loop.call_soon(_set, signal)
         return signal
 
