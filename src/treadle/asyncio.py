@@ -15,7 +15,9 @@ Everything else is the standard library's own.
 """
 
 import asyncio as _standard
+import collections
 import enum
+import heapq
 import math
 import sys
 from collections.abc import Callable
@@ -23,6 +25,7 @@ from types import GenericAlias, TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import treadle
+import treadle.queue
 from treadle._core import PENDING, Waiter
 from treadle.aio import Entered
 
@@ -326,19 +329,46 @@ class Barrier(_Described):
 
 
 class Queue(Generic[_T]):
-    """A first-in, first-out queue between tasks: ``asyncio.Queue``."""
+    """A first-in, first-out queue between tasks: ``asyncio.Queue``.
+
+    A subclass may keep the items as it likes, in ``_queue``, by ``_init``, ``_put``, ``_get``, as
+    in the standard library; they are called under a lock, and may not put or get themselves.
+    """
+
+    _native: treadle.Queue[_T]
 
     def __init__(self, maxsize: int = 0) -> None:
         self._maxsize = maxsize
-        self._queue: treadle.Queue[_T] = self._make(math.ceil(max(maxsize, 0)))
+        bound = math.ceil(max(maxsize, 0))
+        self._native = _Hooked(self, bound) if self._has_hooks_of_its_own() else self._make(bound)
 
     def _make(self, maxsize: int) -> treadle.Queue[_T]:
         return treadle.Queue(maxsize, shared=False)
 
+    # What a subclass may override; what it has not overridden serves beside what it has.
+
+    _queue: Any
+
+    def _init(self, maxsize: int) -> None:
+        self._queue = collections.deque()
+
+    def _put(self, item: _T) -> None:
+        self._queue.append(item)
+
+    def _get(self) -> _T:
+        return self._queue.popleft()  # type: ignore[no-any-return]
+
+    def _has_hooks_of_its_own(self) -> bool:
+        base = next(kind for kind in type(self).__mro__ if kind.__module__ == __name__)
+        return any(
+            getattr(type(self), hook) is not getattr(base, hook)
+            for hook in ("_init", "_put", "_get")
+        )
+
     @property
     def shared_with_threads(self) -> treadle.Queue[_T]:
         """The same queue, for threads."""
-        return self._queue
+        return self._native
 
     @property
     def maxsize(self) -> int:
@@ -347,19 +377,19 @@ class Queue(Generic[_T]):
 
     def qsize(self) -> int:
         """Returns how many items wait."""
-        return self._queue.qsize()
+        return self._native.qsize()
 
     def empty(self) -> bool:
         """Returns whether no item waits."""
-        return self._queue.empty()
+        return self._native.empty()
 
     def full(self) -> bool:
         """Returns whether the queue has no room."""
-        return self._queue.full()
+        return self._native.full()
 
     async def put(self, item: _T) -> None:
         """Puts an item; waits while the queue is full."""
-        queue = self._queue
+        queue = self._native
         try:
             if not queue._put_now(item):
                 await queue._putting([item], None)
@@ -369,14 +399,14 @@ class Queue(Generic[_T]):
     def put_nowait(self, item: _T) -> None:
         """Puts an item. Raises QueueFull."""
         try:
-            if not self._queue._put_now(item):
+            if not self._native._put_now(item):
                 raise _standard.QueueFull
         except treadle.ShutDown:
             raise _SHUT_DOWN from None
 
     async def get(self) -> _T:
         """Takes an item; waits while the queue is empty."""
-        queue = self._queue
+        queue = self._native
         try:
             item = queue._get_now(False)
             if item is PENDING:
@@ -388,7 +418,7 @@ class Queue(Generic[_T]):
     def get_nowait(self) -> _T:
         """Takes an item. Raises QueueEmpty."""
         try:
-            item = self._queue._get_now(False)
+            item = self._native._get_now(False)
         except treadle.ShutDown:
             raise _SHUT_DOWN from None
         if item is PENDING:
@@ -397,26 +427,26 @@ class Queue(Generic[_T]):
 
     def task_done(self) -> None:
         """Says that an item that was got is done with. Raises ValueError if that was too often."""
-        self._queue.task_done()
+        self._native.task_done()
 
     async def join(self) -> None:
         """Waits until every item that was put is done with."""
-        await Waiter(self._queue._attempt_join)
+        await Waiter(self._native._attempt_join)
 
     if sys.version_info >= (3, 13):
 
         def shutdown(self, immediate: bool = False) -> None:
             """Ends the queue: put raises QueueShutDown, and get once the queue is empty."""
-            self._queue.shutdown(immediate)
+            self._native.shutdown(immediate)
 
     def _format(self) -> str:
         described = f"maxsize={self._maxsize!r}"
-        unfinished = self._queue.statistics().unfinished
+        unfinished = self._native.statistics().unfinished
         if self.qsize():
             described += f" qsize={self.qsize()}"
         if unfinished:
             described += f" tasks={unfinished}"
-        if self._queue.is_shutdown:
+        if self._native.is_shutdown:
             described += " shutdown"
         return described
 
@@ -436,12 +466,47 @@ class PriorityQueue(Queue[_T]):
     def _make(self, maxsize: int) -> treadle.Queue[_T]:
         return treadle.PriorityQueue(maxsize, shared=False)
 
+    def _init(self, maxsize: int) -> None:
+        self._queue = []
+
+    def _put(self, item: _T) -> None:
+        heapq.heappush(self._queue, item)
+
+    def _get(self) -> _T:
+        return heapq.heappop(self._queue)  # type: ignore[no-any-return]
+
 
 class LifoQueue(Queue[_T]):
     """A last-in, first-out queue between tasks: ``asyncio.LifoQueue``."""
 
     def _make(self, maxsize: int) -> treadle.Queue[_T]:
         return treadle.LifoQueue(maxsize, shared=False)
+
+    def _init(self, maxsize: int) -> None:
+        self._queue = []
+
+    def _get(self) -> _T:
+        return self._queue.pop()  # type: ignore[no-any-return]
+
+
+class _Hooked(treadle.queue.Queue[Any]):
+    """Where tasks wait for items that a subclass keeps itself."""
+
+    def __init__(self, owner: Queue[Any], maxsize: int) -> None:
+        self._owner = owner
+        super().__init__(maxsize)
+
+    def _init(self, maxsize: int) -> None:
+        self._owner._init(self._owner.maxsize)
+
+    def _qsize(self) -> int:
+        return len(self._owner._queue)
+
+    def _put(self, item: Any) -> None:
+        self._owner._put(item)
+
+    def _get(self) -> Any:
+        return self._owner._get()
 
 
 def _with_waiters(state: str, waiting: int) -> str:
