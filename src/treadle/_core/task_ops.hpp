@@ -149,8 +149,11 @@ inline Spun task_spin(const Wait& wait) noexcept {
 }
 
 // For a task that stands in line behind others of its object: those before it hand on what they are told, whether they use
-// it or not, so it neither attempts nor announces itself.
-inline void lock_line_up(LockBody<SharedWorld>* body, Wait* wait) noexcept { wait->on(body->mutex.futex(), 0); }
+// it or not, so it neither attempts nor announces itself. Should they have gone, and the wake with a process that was killed,
+// the reactor must find it overlooked, also where the lock is free: it has not seen the word.
+inline void lock_line_up(LockBody<SharedWorld>* body, Wait* wait) noexcept {
+    wait->on(body->mutex.futex(), word::Mutex<SharedWorld>::kUnseen);
+}
 inline void semaphore_line_up(SemaphoreBody<SharedWorld>* body, Wait* wait) noexcept { wait->on(body->semaphore.futex(), 0); }
 inline void permits_line_up(PermitsBody<SharedWorld>* body, Wait* wait) noexcept {
     wait->at_gate(body->permits.futex(), 0, Result::empty);  // once served, it announces those behind it

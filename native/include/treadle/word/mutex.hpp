@@ -33,6 +33,8 @@ class Mutex {
 public:
     static constexpr std::uint64_t kWaiters = 1, kHeld = 2, kInconsistent = 4;
     static constexpr int kTokenShift = 4;
+    // What the half that sleepers watch never holds: for who has not looked at the word yet.
+    static constexpr std::uint32_t kUnseen = 8;
 
     static constexpr Token owner_of(std::uint64_t word) noexcept { return word >> kTokenShift; }
     static constexpr std::uint64_t held_by(Token t) noexcept { return (t << kTokenShift) | kHeld; }
