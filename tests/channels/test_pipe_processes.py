@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import multiprocessing
 import os
 import pickle
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -199,6 +201,34 @@ def test_an_end_lives_as_long_as_anybody_holds_it() -> None:
         other.status = 0
         with pytest.raises(EOFError):
             here.recv()
+
+
+def test_the_end_of_all_is_the_same_to_who_receives_and_who_sends() -> None:
+    """Of a process that ends, the system closes one descriptor after the other."""
+    before = set(os.listdir("/proc/self/fd"))
+    here, there = treadle.Pipe()
+    made = [int(fd) for fd in set(os.listdir("/proc/self/fd")) - before if fd.isdigit()]
+
+    def close_what_sends(line: Connection) -> None:
+        here.close()
+        for descriptor in made:
+            with suppress(OSError):  # closed, or the directory's own
+                if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_WRONLY:
+                    os.close(descriptor)
+        line.send("half closed")
+        line.recv()
+
+    with forked(close_what_sends) as child:
+        there.close()
+        child.expect("half closed")
+        assert not here.poll(0.01)
+        here.send("somebody may read this")
+        child.kill()
+        child.status = 0
+        with pytest.raises(EOFError):
+            here.recv()
+        with pytest.raises(BrokenPipeError):
+            here.send("nobody will read this")
 
 
 @pytest.mark.slow

@@ -69,14 +69,16 @@ inline bool is_deserted(int write_end) noexcept {
 
 enum class BellWait { rung, deserted, timeout, interrupted };
 
-// Sleeps until the bell rings, or nobody is left to ring it or to hear `other`. `heed`: false waits for the latter alone.
+// Sleeps until the bell rings, or nobody is left to hear `other`. `heed`: false waits for the latter alone. Of a process that
+// is just ending the system may close the ends one by one: that nobody is left to ring only says to look again, so that
+// the end of all is the same to who receives and who sends.
 inline BellWait await_bell(int read_end, int other_write_end, std::int64_t nanoseconds, bool heed) noexcept {
     pollfd bells[2] = {{read_end, static_cast<short>(heed ? POLLIN : 0), 0}, {other_write_end, 0, 0}};
     timespec left{static_cast<time_t>(nanoseconds / 1'000'000'000), static_cast<long>(nanoseconds % 1'000'000'000)};
     const int found = ppoll(bells, 2, &left, nullptr);
     if (found < 0) return errno == EINTR ? BellWait::interrupted : BellWait::timeout;
-    if (((bells[0].revents & POLLHUP) | (bells[1].revents & POLLERR)) != 0) return BellWait::deserted;
-    return found == 0 ? BellWait::timeout : BellWait::rung;
+    if ((bells[1].revents & POLLERR) != 0) return BellWait::deserted;
+    return (bells[0].revents & POLLIN) != 0 ? BellWait::rung : BellWait::timeout;
 }
 
 }  // namespace treadle::platform
