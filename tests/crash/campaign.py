@@ -7,6 +7,9 @@ supervisor, some of them in the instant of their birth; each is replaced. When e
 kills stop, the last generation does its share undisturbed, the queues are drained, and the books
 are checked (account.py). Exit code 0: all of it balances.
 
+With `--loops`, workers run event loops with several tasks and a thread beside them, and something
+cancels what the tasks do at random moments; with `--kills 0 --steps 500`, nothing else does.
+
 The seed fixes what the workers do and how long they may live; where exactly a kill strikes is up to
 the clock. A failure therefore repeats often, not always: raise `--kills`.
 """
@@ -24,16 +27,18 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from itertools import count
 
 import treadle
 from tests.crash.account import Account, settle
+from tests.crash.ground import PERMITS, STOP, WORK, Ground
 from tests.crash.journal import Act, Journals
-from tests.crash.sudden_death import die_with_parent, light_fuse
-from tests.crash.worker import PERMITS, STOP, WORK, Ground, live
+from tests.crash.lives import PARTIES, Orders, live, parties
+from tests.crash.pipe_ends import Line
+from tests.crash.sudden_death import die_with_parent
 
-_LAST_STEPS = 60  # pieces of work that each of the last generation does
 _SUPERVISOR = 0  # its life in the journals
+_LOOPS = {"none": 0.0, "some": 0.5, "all": 1.0}  # of the workers
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -43,8 +48,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--work", choices=tuple(WORK), default="all")
     parser.add_argument("--start", choices=("fork", "spawn", "forkserver"), default="fork")
-    # Both give out each producer's items in the order in which it put them.
-    parser.add_argument("--queues", choices=("Queue", "PriorityQueue"), default="Queue")
+    parser.add_argument(
+        "--queues", choices=("Queue", "PriorityQueue", "LifoQueue"), default="Queue"
+    )
+    parser.add_argument("--loops", choices=tuple(_LOOPS), default="none")
+    parser.add_argument("--cancel", type=float, default=0.4)
+    parser.add_argument("--steps", type=int, default=60)
     chosen = vars(parser.parse_args(arguments))
     options = " ".join(f"--{name} {value}" for name, value in chosen.items())
     print(f"repeat with: {sys.executable} -m tests.crash.campaign {options}", flush=True)
@@ -61,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
 class Alive:
     """A worker that was started and has not been seen dead."""
 
-    life: int
+    lives: range
     slot: int
     descriptor: int  # becomes readable when it has ended
     kill: Callable[[], None]
@@ -70,7 +79,17 @@ class Alive:
 
 class Campaign:
     def __init__(
-        self, *, seed: int, kills: int, workers: int, work: str, start: str, queues: str
+        self,
+        *,
+        seed: int,
+        kills: int,
+        workers: int,
+        work: str,
+        start: str,
+        queues: str,
+        loops: str,
+        cancel: float,
+        steps: int,  # pieces of work that each party of the last generation does
     ) -> None:
         self.kills = kills
         self.workers = workers
@@ -79,16 +98,20 @@ class Campaign:
         self.queues: type[treadle.Queue] = getattr(treadle, queues)
         self.dice = random.Random(seed)
         self.seed = seed
-        self.journals = Journals(2 + 2 * kills + 4 * workers)
+        self.loops = _LOOPS[loops]
+        self.cancel = cancel
+        self.steps = steps
+        self.journals = Journals((2 + 2 * kills + 4 * workers) * (PARTIES if self.loops else 1))
         self.next_life = _SUPERVISOR + 1
         self.killed: dict[int, bool] = {}
+        self.deaths = 0
         self.alive: dict[int, Alive] = {}  # by descriptor
 
     def run(self) -> Account:
         first = treadle.Lock()  # makes the arena and the records of this process
         treadle.sweep()
         before = treadle.arena_statistics()
-        self.ground = Ground.make(self.queues)
+        self.ground = Ground.make(self.queues, maxsize=self.dice.choice((4, 24, 96)))
         self._rage()
         self._last_generation()
         self._drain()
@@ -96,9 +119,12 @@ class Campaign:
         account = settle(
             self.journals,
             self.killed,
-            self.ground.items.statistics(),
-            self.ground.jobs.statistics(),
+            items=self.ground.items.statistics(),
+            jobs=self.ground.jobs.statistics(),
+            signals=self.ground.signals.get_value(),
+            in_order=self.queues is not treadle.LifoQueue,
         )
+        account.figures = {"kills": self.deaths} | account.figures
         self._check_objects(account)
         if self.start == "fork":  # a handle that was pickled lives on for a while by itself
             self._check_memory(account, before)
@@ -109,11 +135,11 @@ class Campaign:
 
     def _rage(self) -> None:
         """Kills and replaces workers until enough have died."""
-        deaths = 0
-        while deaths < self.kills and self.next_life + self.workers < self.journals.lives:
+        last_life = self.journals.lives - (self.workers + 2) * PARTIES
+        while self.deaths < self.kills and self.next_life < last_life:
             while len(self.alive) < self.workers:
                 self._give_birth()
-            deaths += self._await_deaths(self._patience())
+            self._await_deaths(self._patience())
             if self.alive and self.dice.random() < 0.5:
                 self.dice.choice(list(self.alive.values())).kill()
 
@@ -122,34 +148,70 @@ class Campaign:
         return 10 ** (self.dice.uniform(-4.5, -0.9) + (1 if self.start == "spawn" else 0))
 
     def _give_birth(self) -> None:
-        fuse = int(10 ** self.dice.uniform(1.3, 5.2)) if self.dice.random() < 0.5 else 0
-        worker = self._begin(fuse, steps=1 << 30)
-        if self.start == "fork" and self.dice.random() < 0.05:
-            worker.kill()
+        for worker in self._begin(1 << 30, self._fuse):
+            if self.start == "fork" and self.dice.random() < 0.05:
+                worker.kill()
 
-    def _begin(self, fuse: int, steps: int) -> Alive:
-        life, self.next_life = self.next_life, self.next_life + 1
+    def _fuse(self) -> int:
+        return int(10 ** self.dice.uniform(1.3, 5.2)) if self.dice.random() < 0.5 else 0
+
+    def _begin(self, steps: int, fuse: Callable[[], int]) -> list[Alive]:
+        """Starts a worker, or two that have a pipe between them."""
+        if self.work != "pipes":
+            return [self._start(self._next_lives(), steps, fuse(), None)]
+        ends = treadle.Pipe()
+        lives = [self._next_lives(), self._next_lives()]
+        raw, exposed, heavy = (self.dice.random() < 0.3 for _ in range(3))
+        lines = [
+            Line(
+                end=ends[i],
+                other_end=ends[1 - i] if self.start == "fork" else None,
+                sender=lives[1 - i][0],
+                receiver=lives[1 - i][-1],
+                may_block=i == 0,
+                raw=raw,
+                exposed=exposed,
+                heavy=heavy,
+            )
+            for i in range(2)
+        ]
+        pair = [self._start(lives[i], steps, fuse(), lines[i]) for i in range(2)]
+        for end in ends:
+            end.close()
+        return pair
+
+    def _next_lives(self) -> range:
+        begin = self.next_life
+        self.next_life += parties(self.work, loop=self.dice.random() < self.loops)
+        return range(begin, self.next_life)
+
+    def _start(self, lives: range, steps: int, fuse: int, line: Line | None) -> Alive:
         slots = {worker.slot for worker in self.alive.values()}
-        slot = next(slot for slot in range(self.workers) if slot not in slots)
-        arguments = (self.ground, self.journals, life, slot, self.seed, steps, self.work, fuse)
-        if self.start == "fork":
-            worker = _fork(life, slot, arguments)
-        else:
-            worker = _start(self.start, life, slot, arguments)
+        orders = Orders(
+            ground=self.ground,
+            journals=self.journals,
+            lives=lives,
+            slot=next(slot for slot in count() if slot not in slots),
+            seed=self.seed,
+            steps=steps,
+            work=self.work,
+            cancel=self.cancel,
+            fuse=fuse,
+            line=line,
+        )
+        worker = _fork(orders) if self.start == "fork" else _start(self.start, orders)
         self.alive[worker.descriptor] = worker
         return worker
 
-    def _await_deaths(self, seconds: float | None) -> int:
-        """Waits until somebody has ended; returns how many of them were killed."""
-        deaths = 0
+    def _await_deaths(self, seconds: float | None) -> None:
+        """Waits until somebody has ended; counts those who were killed."""
         for descriptor in select.select(list(self.alive), [], [], seconds)[0]:
             worker = self.alive.pop(descriptor)
             ended_by = worker.reap()
-            self.killed[worker.life] = ended_by is not None
+            self.killed |= dict.fromkeys(worker.lives, ended_by is not None)
             if ended_by not in (None, signal.SIGKILL):
-                raise SystemExit(f"life {worker.life} was ended by {signal.Signals(ended_by).name}")
-            deaths += ended_by is not None
-        return deaths
+                raise SystemExit(f"{worker.lives} were ended by {signal.Signals(ended_by).name}")
+            self.deaths += ended_by is not None
 
     def _last_generation(self) -> None:
         """Who still lives ends in peace; their places are taken by workers that nobody kills."""
@@ -157,8 +219,8 @@ class Campaign:
         while self.alive:
             self._await_deaths(None)
         self.journals.common(STOP).value = 0
-        for _ in range(self.workers):
-            self._begin(fuse=0, steps=_LAST_STEPS)
+        while len(self.alive) < self.workers:
+            self._begin(self.steps, lambda: 0)
         while self.alive:
             self._await_deaths(None)
 
@@ -210,6 +272,13 @@ class Campaign:
         for _ in range(had):
             ground.permits.release()
         account.check(
+            ground.rwlock.acquire_write(False),
+            f"'rwlock' is not free: {ground.rwlock.statistics()}",
+        )
+        ground.rwlock.release_write()
+        account.check(ground.rwlock.acquire_read(False), "'rwlock' cannot be read")
+        ground.rwlock.release_read()
+        account.check(
             ground.permits.get_value() == PERMITS,
             f"the semaphore says {ground.permits.get_value()}",
         )
@@ -238,20 +307,15 @@ class Campaign:
         account.figures["rebuilds of the arena's books"] = after.rebuilds
 
 
-def _run(*arguments: Any) -> None:
-    *rest, fuse = arguments
-    if fuse:
-        light_fuse(fuse)
-    live(*rest)
-
-
-def _fork(life: int, slot: int, arguments: tuple[Any, ...]) -> Alive:
+def _fork(orders: Orders) -> Alive:
     parent = os.getpid()
     pid = os.fork()
     if pid == 0:
         try:
             die_with_parent(parent)
-            _run(*arguments)
+            if orders.line is not None:
+                orders.line.other_end.close()
+            live(orders)
         finally:
             os._exit(0)
     descriptor = os.pidfd_open(pid)
@@ -261,11 +325,11 @@ def _fork(life: int, slot: int, arguments: tuple[Any, ...]) -> Alive:
         os.close(descriptor)
         return os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
 
-    return Alive(life, slot, descriptor, partial(os.kill, pid, signal.SIGKILL), reap)
+    return Alive(orders.lives, orders.slot, descriptor, partial(os.kill, pid, signal.SIGKILL), reap)
 
 
-def _start(method: str, life: int, slot: int, arguments: tuple[Any, ...]) -> Alive:
-    process = multiprocessing.get_context(method).Process(target=_run, args=arguments, daemon=True)
+def _start(method: str, orders: Orders) -> Alive:
+    process = multiprocessing.get_context(method).Process(target=live, args=(orders,), daemon=True)
     process.start()
 
     def kill() -> None:
@@ -279,7 +343,7 @@ def _start(method: str, life: int, slot: int, arguments: tuple[Any, ...]) -> Ali
         process.close()
         return -code if code is not None and code < 0 else None
 
-    return Alive(life, slot, process.sentinel, kill, reap)
+    return Alive(orders.lives, orders.slot, process.sentinel, kill, reap)
 
 
 if __name__ == "__main__":

@@ -22,9 +22,9 @@ _COMMON_BYTES = mmap.PAGESIZE
 class Act(IntEnum):
     """What a worker notes. -ING: it is about to; the rest: it is done."""
 
-    PUTTING = 1  # number: the item
+    PUTTING = 1  # number: the item; extra: its place in a batch
     PUT = 2
-    REFUSED = 3  # the queue was full
+    REFUSED = 3  # the queue was full, or the task that put it was cancelled
     GETTING = 4  # number: how many at most
     GOT = 5  # number: the item
     GET_OVER = 6
@@ -42,8 +42,8 @@ class Act(IntEnum):
     TAKEN = 18  # number: the job
     NONE_TAKEN = 19
     TASK_DONE = 20  # number: the job that was taken
-    LOCKING = 21  # number: which lock
-    UNLOCKED = 22
+    CHANGING = 21  # what a lock guards; number: which lock
+    CHANGED = 22
     REPAIRED = 23  # number: which lock; its former owner had died
     ASKING_PERMIT = 24
     PERMIT_BACK = 25
@@ -54,6 +54,23 @@ class Act(IntEnum):
     IDLE = 28
     VIOLATION = 29  # number: a Violation
     FAREWELL = 30  # the life ended as it should
+    UNCHANGED = 31  # number: which lock; it was not had
+    READING = 32  # what the RWLock guards
+    READ_OVER = 33
+    SIGNALLING = 34  # number: how many permits are given that nobody had
+    SIGNALLED = 35
+    LISTENING = 36  # for such a permit
+    HEARD = 37
+    NOT_HEARD = 38
+    CANCELLED = 39  # a task's piece of work was cut short
+    SENDING = 40  # number: the message, of those that this life sends
+    SENT = 41
+    NOT_SENT = 42  # cancelled; the next message has the same number
+    RECEIVING_FROM = 43  # number: the life that sends what this life receives
+    RECEIVED = 44  # number: the message
+    PEER_OVER = 45  # the other end has said that it sends no more
+    PEER_GONE = 46  # EOFError or BrokenPipeError; number: the life at the other end
+    JOB_REFUSED = 47  # the task that put it was cancelled
 
 
 class Violation(IntEnum):
@@ -66,6 +83,9 @@ class Violation(IntEnum):
     PERMIT_REFUSED = 5  # a permit that was held could not be given back
     DEATH_UNTOLD = 6  # a lock's guarded state was torn, and nobody said that its owner had died
     EXCEPTION = 7  # an exception that no operation may raise; printed on standard error
+    TORN = 8  # what a lock guards was torn for who held it
+    OUT_OF_ORDER = 9  # a message was not the next one of its sender's
+    SENT_TO_NOBODY = 10  # a send after the end of all raised nothing
 
 
 class Entry(NamedTuple):
