@@ -181,6 +181,35 @@ def _acquire_timeout(blocking: bool, timeout: float | None) -> float | None:
 # ---- Locks
 
 
+class _Recovery:
+    """``async with lock.aio.recover()``."""
+
+    __slots__ = ("_recovery", "_timeout")
+
+    def __init__(self, recovery: Any, timeout: float) -> None:
+        self._recovery = recovery
+        self._timeout = _acquire_timeout(True, timeout)
+
+    async def __aenter__(self) -> bool:
+        needed = PENDING
+        try:
+            needed = await Waiter(self._recovery._attempt, self._timeout)
+        finally:
+            if needed is PENDING:
+                self._recovery._give_up()
+        if needed is PENDING:
+            self._recovery._too_late()
+        return bool(needed)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._recovery.__exit__(kind, error, trace)
+
+
 class Entered:
     """``async with``, for what has ``acquire`` and ``release``."""
 
@@ -236,6 +265,18 @@ class Lock(Entered):
         """As ``treadle.Lock.locked``."""
         return self._lock.locked()
 
+    def recover(self, timeout: float = -1) -> _Recovery:
+        """As ``treadle.Lock.recover``: returns an asynchronous context manager.
+
+        >>> import asyncio, treadle
+        >>> async def main():
+        ...     async with treadle.Lock().aio.recover() as needed:
+        ...         return needed
+        >>> asyncio.run(main())
+        False
+        """
+        return _Recovery(self._lock._recovery_for_task(), timeout)
+
     # What a condition asks of its lock.
 
     def _is_owned(self) -> bool:
@@ -286,6 +327,10 @@ class RLock(Entered):
     def locked(self) -> bool:
         """As ``treadle.RLock.locked``."""
         return self._lock.locked()
+
+    def recover(self, timeout: float = -1) -> _Recovery:
+        """As ``treadle.RLock.recover``, for the calling task."""
+        return _Recovery(self._lock._recovery_by(_identity()), timeout)
 
     def _is_owned(self) -> bool:
         return self._lock._is_owned_by(_identity())
@@ -366,6 +411,10 @@ class RWLock:
     def write(self) -> _Hold:
         """Returns an asynchronous context manager that holds the lock for writing."""
         return _Hold(self.acquire_write, self._lock._release_write_by)
+
+    def recover(self, timeout: float = -1) -> _Recovery:
+        """As ``treadle.RWLock.recover``, for the calling task."""
+        return _Recovery(self._lock._recovery_by(_identity()), timeout)
 
     async def acquire_read(self, blocking: bool = True, timeout: float | None = -1) -> bool:
         """As ``treadle.RWLock.acquire_read``, for the calling task."""
@@ -545,6 +594,10 @@ class Condition(Entered):
     def locked(self) -> bool:
         """Returns whether somebody holds the lock."""
         return self._lock.locked()
+
+    def recover(self, timeout: float = -1) -> _Recovery:
+        """As ``treadle.Condition.recover``."""
+        return self._lock.recover(timeout)
 
     async def wait(self, timeout: float | None = None) -> bool:
         """As ``treadle.Condition.wait``. Cancelled, it raises with the lock held again."""

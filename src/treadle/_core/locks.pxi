@@ -235,33 +235,66 @@ cdef class _Recovery:
     cdef _LockState lock
     cdef bint reentrant
     cdef int64_t timeout
+    cdef TaskIdentity task  # None: a thread's
     cdef bint marked
 
+    cdef Token _token(self) except 0:
+        if self.lock is None:
+            raise TypeError("a recovery comes from a lock's recover()")
+        return _token(self.lock.handle) if self.task is None else self.task.token_in(self.lock.handle)
+
+    cdef int _check_not_mine(self, Token token) except -1:
+        if self.reentrant and lock_is_mine(self.lock.body, token):
+            who = "thread" if self.task is None else "task"
+            raise RuntimeError(f"this {who} holds lock {self.lock._label()!r}: there is nothing to recover it from")
+        return 0
+
+    cdef object _had(self, Token dead):
+        self.marked = dead != 0 and self.lock.handle.mapping != NULL
+        _tell()
+        return bool(self.marked)
+
     def __enter__(self):
-        cdef Token dead = 0
+        cdef Token token = self._token(), dead = 0
         cdef _LockState lock = self.lock
         cdef int result
-        if lock is None:
-            raise TypeError("a recovery comes from a lock's recover()")
-        if self.reentrant and lock_is_mine(lock.body, _token(lock.handle)):
-            raise RuntimeError(f"this thread holds lock {lock._label()!r}: there is nothing to recover it from")
-        result = lock_acquire(
-            lock.body, lock.handle, _token(lock.handle), self.reentrant, self.timeout, True, True, &dead
-        )
+        self._check_not_mine(token)
+        result = lock_acquire(lock.body, lock.handle, token, self.reentrant, self.timeout, True, True, &dead)
         if result == INTERRUPTED:
             _interrupted()
         if result == TIMEOUT:
-            raise TimeoutError(f"lock {lock._label()!r} could not be had for its recovery in time")
-        self.marked = dead != 0 and lock.handle.mapping != NULL
-        _tell()
-        return bool(self.marked)
+            self._too_late()
+        return self._had(dead)
+
+    # For a task.
+
+    def _attempt(self, Waiter waiter):
+        cdef Token token = self._token(), dead = 0
+        cdef _LockState lock = self.lock
+        self._check_not_mine(token)
+        waiter._begin(lock.handle)
+        doubt_owner(waiter.place, lock.body)
+        if waiter._joins(lock, &lock.tasks):
+            lock_line_up(lock.body, &waiter.wait)
+            return _PENDING
+        if BLOCKED == lock_attempt(
+            lock.body, lock.handle, token, self.reentrant, waiter.look, True, True, &dead, &waiter.wait
+        ):
+            return _PENDING
+        return self._had(dead)
+
+    def _give_up(self):
+        pass
+
+    def _too_late(self):
+        raise TimeoutError(f"lock {self.lock._label()!r} could not be had for its recovery in time")
 
     def __exit__(self, kind, error, trace):
         cdef _LockState lock = self.lock
         cdef Token token
         if lock is None:
             return
-        token = _token(lock.handle)
+        token = self._token()
         if self.marked and kind is None:
             if lock_restore(lock.body, token) != DONE:
                 raise RuntimeError(f"lock {lock._label()!r} was released during its recovery; it stays inconsistent")
@@ -270,8 +303,9 @@ cdef class _Recovery:
         _tell()
 
 
-cdef _Recovery _recovery(_LockState lock, bint reentrant, timeout):
+cdef _Recovery _recovery(_LockState lock, bint reentrant, timeout, TaskIdentity task=None):
     cdef _Recovery recovery = _Recovery.__new__(_Recovery)
+    recovery.task = task
     recovery.lock = lock
     recovery.reentrant = reentrant
     recovery.timeout = _lock_timeout(True, timeout)
@@ -445,6 +479,9 @@ cdef class Lock(_LockState):
 
     def _attempt_restore(self, saved, Waiter waiter):
         return self._attempt_again(_token(self.handle), False, 0, waiter)
+
+    def _recovery_for_task(self):
+        return _recovery(self, False, -1)
 
     # A task's coroutine that is closed while it waits for a condition cannot wait for the lock again. It will come by
     # _release_for_task all the same: the lock is nobody's in particular, so that one is passed over, whosever it is.
@@ -656,6 +693,9 @@ cdef class RLock(_LockState):
 
     def _attempt_restore_by(self, TaskIdentity identity, uint32_t recursion, Waiter waiter):
         return self._attempt_again(identity.token_in(self.handle), True, recursion, waiter)
+
+    def _recovery_by(self, TaskIdentity identity):
+        return _recovery(self, True, -1, identity)
 
     def _restore_now_by(self, TaskIdentity identity, uint32_t recursion):
         return self._take_again(identity.token_in(self.handle), True, recursion, 0)

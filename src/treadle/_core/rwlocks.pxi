@@ -158,10 +158,7 @@ cdef class RWLock:
         ...     needed
         False
         """
-        cdef _WriteRecovery recovery = _WriteRecovery.__new__(_WriteRecovery)
-        recovery.lock = self
-        recovery.timeout = _lock_timeout(True, timeout)
-        return recovery
+        return _write_recovery(self, timeout, None)
 
     def locked(self):
         """Returns whether somebody holds the lock, to read or to write, at this instant.
@@ -289,6 +286,9 @@ cdef class RWLock:
     def _cancel_write_by(self, TaskIdentity identity):
         rwlock_cancel_write(self.body, self.handle, identity.token_in(self.handle))
         _tell()
+
+    def _recovery_by(self, TaskIdentity identity not None):
+        return _write_recovery(self, -1, identity)
 
     def _release_read_by(self, TaskIdentity identity):
         self._end_read_as(identity.token_in(self.handle))
@@ -482,32 +482,66 @@ cdef class _WriteRecovery:
 
     cdef RWLock lock
     cdef int64_t timeout
+    cdef TaskIdentity task  # None: a thread's
     cdef bint marked
 
-    def __enter__(self):
-        cdef Token dead = 0
-        cdef RWLock lock = self.lock
-        cdef int result
-        if lock is None:
+    cdef Token _token(self) except 0:
+        if self.lock is None:
             raise TypeError("a recovery comes from a lock's recover()")
-        result = rwlock_write(lock.body, lock.handle, _token(lock.handle), self.timeout, MARK, &dead)
-        if result == TIMEOUT:
-            raise TimeoutError(f"lock {lock._label()!r} could not be had for its recovery in time")
-        if result != DONE:
-            lock._not_had(result, dead)
+        return _token(self.lock.handle) if self.task is None else self.task.token_in(self.lock.handle)
+
+    cdef object _had(self, Token dead):
         _tell()
-        self.marked = dead != 0 and lock.handle.mapping != NULL
+        self.marked = dead != 0 and self.lock.handle.mapping != NULL
         return bool(self.marked)
+
+    def __enter__(self):
+        cdef Token token = self._token(), dead = 0
+        cdef RWLock lock = self.lock
+        cdef int result = rwlock_write(lock.body, lock.handle, token, self.timeout, MARK, &dead)
+        if result == TIMEOUT:
+            self._too_late()
+        if result != DONE:
+            lock._not_had_by(result, dead, token)
+        return self._had(dead)
+
+    # For a task.
+
+    def _attempt(self, Waiter waiter):
+        cdef Token token = self._token(), dead = 0
+        cdef RWLock lock = self.lock
+        waiter._begin(lock.handle)
+        doubt_always(waiter.place)
+        cdef int result = rwlock_write_attempt(lock.body, lock.handle, token, waiter.look, MARK, &dead, &waiter.wait)
+        if result == BLOCKED:
+            return _PENDING
+        if result != DONE:
+            lock._not_had_by(result, dead, token)
+        return self._had(dead)
+
+    def _give_up(self):
+        self.lock._cancel_write_by(self.task)
+
+    def _too_late(self):
+        raise TimeoutError(f"lock {self.lock._label()!r} could not be had for its recovery in time")
 
     def __exit__(self, kind, error, trace):
         cdef RWLock lock = self.lock
         cdef Token token
         if lock is None:
             return
-        token = _token(lock.handle)
+        token = self._token()
         if self.marked and kind is None:
             if rwlock_restore(lock.body, lock.handle, token) != DONE:
                 raise RuntimeError(f"lock {lock._label()!r} was released during its recovery; it stays inconsistent")
         elif rwlock_end_write(lock.body, lock.handle, token) != DONE and kind is None:
             lock._raise_not_written()
         _tell()
+
+
+cdef _WriteRecovery _write_recovery(RWLock lock, timeout, TaskIdentity task):
+    cdef _WriteRecovery recovery = _WriteRecovery.__new__(_WriteRecovery)
+    recovery.lock = lock
+    recovery.timeout = _lock_timeout(True, timeout)
+    recovery.task = task
+    return recovery
