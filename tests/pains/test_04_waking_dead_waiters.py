@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 import subprocess
 import sys
@@ -14,7 +15,9 @@ from typing import Any
 import pytest
 
 import treadle
-from tests.sync.children import forked
+from tests.aio.loops import settle
+from tests.names.conftest import Start
+from tests.sync.children import Child, forked
 from tests.sync.threads import until
 
 _ROOT = Path(__file__).parents[2]
@@ -77,41 +80,130 @@ def test_the_standard_library_hangs(hang: Any) -> None:
         assert process.stdout.read() == b""
 
 
-# ---- treadle
+# ---- treadle: those who wait are processes, or tasks of processes
 
 
-def test_treadle_notifies_the_living() -> None:
+def _wait_by_task(line: Connection, thing: Any) -> None:
+    async def main() -> None:
+        if hasattr(thing, "notify"):
+            async with thing.aio:
+                await thing.aio.wait()
+        else:
+            await thing.aio.wait()
+
+    asyncio.run(main())
+
+
+every_waiter = pytest.mark.parametrize("wait", [_wait, _wait_by_task], ids=["process", "task"])
+
+
+@every_waiter
+def test_treadle_notifies_the_living(wait: Any) -> None:
     condition = treadle.Condition()
-    with forked(_wait, condition) as doomed, forked(_wait, condition):
+    with forked(wait, condition) as doomed, forked(wait, condition):
         until(lambda: condition.statistics().waiting == 2)
         doomed.kill()
         with condition:
             condition.notify_all()
 
 
-def test_treadle_passes_over_the_dead_that_waited_first() -> None:
+@every_waiter
+@pytest.mark.parametrize("notify_by_task", [False, True])
+def test_treadle_passes_over_the_dead_that_waited_first(wait: Any, notify_by_task: bool) -> None:
     condition = treadle.Condition()
-    with forked(_wait, condition) as doomed:
+
+    async def notify() -> None:
+        async with condition.aio:
+            condition.aio.notify(1)
+
+    with forked(wait, condition) as doomed:
         until(lambda: condition.statistics().waiting == 1)
-        with forked(_wait, condition):
+        with forked(wait, condition):
             until(lambda: condition.statistics().waiting == 2)
             doomed.kill()
-            with condition:
-                condition.notify(1)
+            if notify_by_task:
+                asyncio.run(notify())
+            else:
+                with condition:
+                    condition.notify(1)
 
 
-def test_treadle_sets_an_event_that_the_dead_waited_for() -> None:
-    event = treadle.Event()
-    with forked(_wait, event) as doomed, forked(_wait, event):
-        until(lambda: event.statistics().waiting == 2)
+@every_waiter
+@pytest.mark.parametrize(
+    ("of", "end"),
+    [(treadle.Event, "set"), (lambda: treadle.Latch(1), "count_down")],
+    ids=["Event", "Latch"],
+)
+def test_treadle_tells_all_though_the_dead_wait_as_well(of: Any, end: str, wait: Any) -> None:
+    thing, about_to_wait = of(), treadle.Semaphore(0)
+    with (
+        forked(_say_and_wait, wait, thing, about_to_wait) as doomed,
+        forked(_say_and_wait, wait, thing, about_to_wait),
+    ):
+        about_to_wait.acquire()
+        about_to_wait.acquire()
         doomed.kill()
-        event.set()
+        getattr(thing, end)()
 
 
-def test_treadle_breaks_a_barrier_that_the_dead_waited_at() -> None:
+def _say_and_wait(line: Connection, wait: Any, thing: Any, about_to: treadle.Semaphore) -> None:
+    about_to.release()
+    wait(line, thing)
+
+
+@every_waiter
+def test_treadle_breaks_a_barrier_that_the_dead_waited_at(wait: Any) -> None:
     barrier = treadle.Barrier(2)
-    with forked(_wait, barrier) as doomed:
+    with forked(wait, barrier) as doomed:
         until(lambda: barrier.n_waiting == 1)
         doomed.kill()
     with pytest.raises(treadle.BrokenBarrierError, match=f"pid {doomed.pid} "):
         barrier.wait()
+
+
+@every_waiter
+def test_treadle_breaks_a_barrier_for_tasks_that_wait(wait: Any) -> None:
+    barrier = treadle.Barrier(3)
+
+    async def main(doomed: Child) -> None:
+        waiting = asyncio.create_task(barrier.aio.wait())
+        await settle()
+        doomed.kill()
+        with pytest.raises(treadle.BrokenBarrierError, match=f"pid {doomed.pid} "):
+            await waiting
+
+    with forked(wait, barrier) as doomed:
+        until(lambda: barrier.n_waiting == 1)
+        asyncio.run(main(doomed))
+
+
+# ---- treadle: unrelated programs, by name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("make", "wait", "end"),
+    [
+        ("Event(name='it')", "thing.wait()", "thing.set()"),
+        ("Latch(1, name='it')", "thing.wait()", "thing.count_down()"),
+        (
+            "Condition(name='it')",
+            "with thing: thing.wait()",
+            "with thing: thing.notify_all()",
+        ),
+    ],
+    ids=["Event", "Latch", "Condition"],
+)
+def test_treadle_wakes_the_living_program(
+    make: str, wait: str, end: str, start_program: Start
+) -> None:
+    doomed, living, waker = start_program(), start_program(), start_program()
+    for program in doomed, living, waker:
+        program.tell(f"thing = treadle.{make}")
+    for program in doomed, living:
+        program.begin(wait)
+    while waker.tell("thing.statistics().waiting") != 2:
+        pass
+    doomed.kill()
+    waker.tell(end)
+    assert living.answer() in (True, None)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import random
 import time
 from multiprocessing.connection import Connection
+from typing import Any
 
 import pytest
 
 import treadle
 from tests.pains.programs import hangs, seen_in_this_version
-from tests.queue.workers import Start, until_waiting
-from tests.sync.children import forked
+from tests.queue.workers import Start
+from tests.stress.family import sleeps
+from tests.sync.children import Child, forked
+from tests.sync.threads import until
 
 # The child dies with half an item in the pipe, and with the lock for writing.
 KILLED_IN_PUT = """
@@ -55,25 +60,41 @@ def test_the_standard_library_hangs(program: str) -> None:
     assert hangs(program)
 
 
-def put(line: Connection, queue: treadle.Queue, item: object) -> None:
+# ---- treadle: the peers are processes, or tasks of processes
+
+every_queue = pytest.mark.parametrize(
+    "of", [treadle.Queue, treadle.PriorityQueue, treadle.LifoQueue]
+)
+every_peer = pytest.mark.parametrize("by_task", [False, True], ids=["process", "task"])
+
+
+def put(line: Connection, queue: treadle.Queue, item: object, by_task: bool) -> None:
     line.send("about to put")
-    queue.put(item)
+    if by_task:
+        asyncio.run(queue.aio.put(item))
+    else:
+        queue.put(item)
 
 
-def get(line: Connection, queue: treadle.Queue) -> None:
+def get(line: Connection, queue: treadle.Queue, by_task: bool) -> None:
     line.send("about to get")
-    queue.get()
+    if by_task:
+        asyncio.run(queue.aio.get())
+    else:
+        queue.get()
 
 
-@pytest.mark.parametrize("item", ["small", bytes(1 << 20)], ids=["small", "large"])
-def test_treadle_goes_on_after_a_death_in_put(item: object) -> None:
-    queue = treadle.Queue(1)
+@every_queue
+@every_peer
+@pytest.mark.parametrize("item", ["small", "large" * 200_000], ids=["small", "large"])
+def test_treadle_goes_on_after_a_death_in_put(of: Any, by_task: bool, item: object) -> None:
+    queue = of(1)
     queue.put("there before")
-    with forked(put, queue, item) as child:
-        until_waiting(queue)
+    with forked(put, queue, item, by_task) as child:
+        until_asleep(child)
         child.kill()
-    with forked(put, queue, "by another process") as child:
-        until_waiting(queue)
+    with forked(put, queue, "by another process", by_task) as child:
+        until_asleep(child)
         assert queue.get() == "there before"
         assert queue.get() == "by another process"
     queue.put("goes on")
@@ -81,52 +102,100 @@ def test_treadle_goes_on_after_a_death_in_put(item: object) -> None:
     assert queue.empty()
 
 
-def test_treadle_goes_on_after_a_death_in_get() -> None:
-    queue = treadle.Queue()
-    with forked(get, queue) as child:
-        until_waiting(queue)
+@every_queue
+@every_peer
+def test_treadle_goes_on_after_a_death_in_get(of: Any, by_task: bool) -> None:
+    queue = of()
+    with forked(get, queue, by_task) as child:
+        until_asleep(child)
         child.kill()
-    with forked(get, queue) as child:
-        until_waiting(queue)
+    with forked(get, queue, by_task) as child:
+        until_asleep(child)
         queue.put("for the other process")
     queue.put("goes on")
     assert queue.get() == "goes on"
 
 
+def until_asleep(child: Child) -> None:
+    """It has said that it is about to, and then blocks in the kernel: there is nothing else."""
+    child.hear()
+    until(lambda: sleeps(child.pid))
+
+
 @pytest.mark.slow
-def test_treadle_goes_on_whenever_its_peers_die(start: Start) -> None:
+@every_queue
+@every_peer
+def test_treadle_goes_on_whenever_its_peers_die(of: Any, by_task: bool, start: Start) -> None:
     """Producers are killed in the midst: of each, all that came is whole, without a gap."""
-    queue = treadle.Queue(10)
+    queue = of(10)
     dice = random.Random(11)
-    expected: dict[int, int] = {}
+    taken: dict[int, list[int]] = {}
     for life in range(40):
-        producer = start("fork", produce, queue, life)
+        producer = start("fork", produce_by_task if by_task else produce, queue, life)
         for _ in range(dice.randrange(1, 30)):
-            take(queue, expected)
-        while life not in expected:
-            take(queue, expected)
+            take(queue, taken)
+        while life not in taken:
+            take(queue, taken)
         time.sleep(dice.random() / 1000)  # wherever it is by then
         producer.kill()
     while not queue.empty():
-        take(queue, expected)
-    assert set(expected) == set(range(40))
+        take(queue, taken)
+    assert set(taken) == set(range(40))
+    for numbers in taken.values():
+        if of is treadle.LifoQueue:
+            numbers.sort()
+        assert numbers == list(range(len(numbers)))
     queue.put("goes on")
     assert queue.get() == "goes on"
 
 
 def produce(queue: treadle.Queue, life: int) -> None:
-    number = 0
-    while True:
+    for number in itertools.count():
         queue.put((life, number, contents(number)))
-        number += 1
 
 
-def take(queue: treadle.Queue, expected: dict[int, int]) -> None:
+def produce_by_task(queue: treadle.Queue, life: int) -> None:
+    async def main() -> None:
+        for number in itertools.count():
+            await queue.aio.put((life, number, contents(number)))
+
+    asyncio.run(main())
+
+
+def take(queue: treadle.Queue, taken: dict[int, list[int]]) -> None:
     life, number, data = queue.get()
-    assert number == expected.get(life, 0)
     assert data == contents(number)
-    expected[life] = number + 1
+    taken.setdefault(life, []).append(number)
 
 
 def contents(number: int) -> bytes:
     return bytes([number % 251]) * (0, 10, 3000, 20_000, 200_000)[number % 5]
+
+
+# ---- treadle: a pipe says at once that the other end is gone
+
+
+@every_peer
+def test_treadle_s_pipe_ends_where_its_peer_died(by_task: bool) -> None:
+    here, there = treadle.Pipe()
+    with forked(send_for_ever, there, by_task) as child:
+        there.close()
+        for number in range(100):
+            assert here.recv() == (number, contents(number))
+        child.kill()
+        with pytest.raises(EOFError):
+            for number in itertools.count(100):
+                assert here.recv() == (number, contents(number))
+        with pytest.raises(BrokenPipeError):
+            here.send("anybody there?")
+
+
+def send_for_ever(line: Connection, end: Any, by_task: bool) -> None:
+    async def main() -> None:
+        for number in itertools.count():
+            await end.aio.send((number, contents(number)))
+
+    if by_task:
+        asyncio.run(main())
+    for number in itertools.count():
+        end.send((number, contents(number)))
