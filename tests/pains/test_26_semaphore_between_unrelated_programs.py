@@ -58,6 +58,16 @@ def test_a_program_that_waits_is_woken_by_another(start: Start) -> None:
     assert one.answer() is True
 
 
+def test_a_task_of_a_program_is_woken_by_another(start: Start) -> None:
+    one, two = start(), start()
+    for program in one, two:
+        program.tell("import asyncio")
+        program.tell("work = treadle.Semaphore(0, name='work')")
+    one.begin("asyncio.run(work.aio.acquire())")
+    two.tell("work.release()")
+    assert one.answer() is True
+
+
 def test_a_killed_program_gives_its_permit_back(start: Start) -> None:
     one, two = start(), start()
     for program in one, two:
