@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import treadle
+from tests.aio.loops import steps
 
 Thing = Any
 
@@ -34,6 +35,7 @@ class TaskWait:
         [Thing], object
     ]  # raises unless the books are those after as many uses as ends
     one_each: bool = False  # each end lets one through; else an end lets all through
+    together: bool = False  # at once, and not one after the other
     too_late: type[Exception] | None = None  # what a timeout raises; None: it returns False
     handed_over: bool = False  # to one who waits, who has it even before it runs again
     private_too: bool = True
@@ -41,6 +43,21 @@ class TaskWait:
 
     def storages(self) -> list[bool]:
         return [True] * self.shared_too + [False] * self.private_too
+
+    async def all_through(self, thing: Thing, tasks: list[Any], *, used: int) -> None:
+        """What was let through once, and used so often, is the tasks': they get what they want."""
+        ends = 1
+        for done in range(1, len(tasks) + 1):
+            if self.one_each and used + done > ends:
+                self.end(thing)
+                ends += 1
+            while sum(task.done() for task in tasks) < done:
+                await steps(1)
+        for task in tasks:
+            assert await task is True
+        if self.one_each and used + len(tasks) < ends:
+            assert await self.use(thing) is True
+        self.settled(thing)
 
 
 # ---- Locks and permits
@@ -108,6 +125,7 @@ def _rwlock(name: str, *, holds: str, uses: str) -> TaskWait:
         acquire_by_task,
         release_by_task,
         settled,
+        together=uses == "read",
         handed_over=True,
     )
 
@@ -171,6 +189,7 @@ def _flag(
         _nothing,
         end_by_task,
         settled,
+        together=True,
     )
 
 
@@ -379,6 +398,7 @@ WAITS = [
         _put_item,
         lambda queue: _get_and_do(queue),
         _is_empty,
+        together=True,
     ),
     _takes("LifoQueue.get", treadle.LifoQueue, _get),
     _takes("LifoQueue.lease", treadle.LifoQueue, _lease),

@@ -9,54 +9,64 @@ from typing import Any
 import pytest
 
 import treadle
-from tests.aio.loops import OtherLoop, settle, steps
+from tests.aio.loops import (
+    Loop,
+    OtherLoop,
+    current_task,
+    gather,
+    outcome,
+    settle,
+    spawn,
+    steps,
+    until,
+)
 from tests.sync.kinds import both_storages
 from tests.sync.threads import OtherThread
 
 
 @both_storages
 def test_tasks_and_threads_of_any_kind_meet(
-    shared: bool, other_loop: OtherLoop, other: OtherThread
+    shared: bool, other_loop: OtherLoop, other: OtherThread, loop: Loop
 ) -> None:
     async def main() -> None:
         barrier = treadle.Barrier(4, shared=shared)
         for _ in range(20):
             thread = other.start(barrier.wait)
             there = other_loop.start(barrier.aio.wait)
-            here = await asyncio.gather(barrier.aio.wait(), barrier.aio.wait())
-            away = [await asyncio.wrap_future(party) for party in (thread, there)]
+            here = await gather(barrier.aio.wait(), barrier.aio.wait())
+            away = [await outcome(party) for party in (thread, there)]
             assert sorted([*here, *away]) == [0, 1, 2, 3]
 
-    asyncio.run(main())
+    loop.run(main())
 
 
 @both_storages
-def test_the_last_to_come_acts(shared: bool) -> None:
+def test_the_last_to_come_acts(shared: bool, loop: Loop) -> None:
     async def main() -> None:
         acted: list[Any] = []
-        barrier = treadle.Barrier(2, lambda: acted.append(asyncio.current_task()), shared=shared)
-        first = asyncio.create_task(barrier.aio.wait())
+        barrier = treadle.Barrier(2, lambda: acted.append(current_task()), shared=shared)
+        first = spawn(barrier.aio.wait())
         await settle()
         assert not acted
         async with barrier.aio as index:
             assert index == 1
-        assert acted == [asyncio.current_task()]
+        assert acted == [current_task()]
         assert await first == 0
 
-    asyncio.run(main())
+    loop.run(main())
 
 
 @both_storages
-def test_a_cancelled_party_breaks_it_or_had_passed(shared: bool) -> None:
+def test_a_cancelled_party_breaks_it_or_had_passed(shared: bool, loop: Loop) -> None:
     async def main(before: int, arrives: bool) -> None:
         barrier = treadle.Barrier(3, shared=shared)
-        tasks = [asyncio.create_task(barrier.aio.wait()) for _ in range(2)]
+        tasks = [spawn(barrier.aio.wait()) for _ in range(2)]
         await steps(before)
-        last = asyncio.create_task(barrier.aio.wait()) if arrives else None
+        last = spawn(barrier.aio.wait()) if arrives else None
         await steps(1)
         tasks[0].cancel()
         parties = [task for task in (*tasks, last) if task is not None]
-        ends = await asyncio.gather(*parties, return_exceptions=True)
+        ends = await gather(*parties, return_exceptions=True)
         passed = [end for end in ends if isinstance(end, int)]
         if passed:  # the round was full: who was cancelled after that breaks nothing
             assert len(passed) >= 2
@@ -65,32 +75,33 @@ def test_a_cancelled_party_breaks_it_or_had_passed(shared: bool) -> None:
             assert all(isinstance(end, treadle.BrokenBarrierError) for end in ends[1:])
             assert barrier.broken
         barrier.reset()
-        assert sorted(await asyncio.gather(*(barrier.aio.wait() for _ in range(3)))) == [0, 1, 2]
+        assert sorted(await gather(*(barrier.aio.wait() for _ in range(3)))) == [0, 1, 2]
 
     for before in range(1, 6):
         for arrives in (True, False):
-            asyncio.run(main(before, arrives))
+            loop.run(main(before, arrives))
 
 
 @both_storages
-def test_a_cancelled_party_breaks_it_for_a_thread(shared: bool, other: OtherThread) -> None:
+def test_a_cancelled_party_breaks_it_for_a_thread(
+    shared: bool, other: OtherThread, loop: Loop
+) -> None:
     async def main() -> None:
         barrier = treadle.Barrier(3, shared=shared)
         thread = other.start(barrier.wait)
-        party = asyncio.create_task(barrier.aio.wait())
-        while barrier.n_waiting < 2:
-            await asyncio.sleep(0)
+        party = spawn(barrier.aio.wait())
+        await until(lambda: barrier.n_waiting == 2)
         party.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await party
         with pytest.raises(treadle.BrokenBarrierError):
             thread.result()
 
-    asyncio.run(main())
+    loop.run(main())
 
 
 @both_storages
-def test_a_party_that_waits_too_long_breaks_it(shared: bool) -> None:
+def test_a_party_that_waits_too_long_breaks_it(shared: bool, loop: Loop) -> None:
     async def main() -> None:
         barrier = treadle.Barrier(2, shared=shared)
         with pytest.raises(treadle.BrokenBarrierError):
@@ -99,28 +110,30 @@ def test_a_party_that_waits_too_long_breaks_it(shared: bool) -> None:
         with pytest.raises(treadle.BrokenBarrierError):
             await barrier.aio.wait()
 
-    asyncio.run(main())
+    loop.run(main())
 
 
 @both_storages
 @pytest.mark.parametrize("end", ["abort", "reset"])
-def test_who_waits_is_told_of_the_end(shared: bool, end: str, other: OtherThread) -> None:
+def test_who_waits_is_told_of_the_end(
+    shared: bool, end: str, other: OtherThread, loop: Loop
+) -> None:
     async def main() -> None:
         barrier = treadle.Barrier(2, shared=shared)
-        party = asyncio.create_task(barrier.aio.wait())
+        party = spawn(barrier.aio.wait())
         await settle()
         other.do(getattr(barrier, end))
         with pytest.raises(treadle.BrokenBarrierError):
             await party
 
-    asyncio.run(main())
+    loop.run(main())
 
 
 @both_storages
-def test_an_action_that_raises_breaks_it(shared: bool) -> None:
+def test_an_action_that_raises_breaks_it(shared: bool, loop: Loop) -> None:
     async def main() -> None:
         barrier = treadle.Barrier(2, lambda: 1 / 0, shared=shared)
-        ends = await asyncio.gather(barrier.aio.wait(), barrier.aio.wait(), return_exceptions=True)
+        ends = await gather(barrier.aio.wait(), barrier.aio.wait(), return_exceptions=True)
         assert {type(end) for end in ends} == {ZeroDivisionError, treadle.BrokenBarrierError}
 
-    asyncio.run(main())
+    loop.run(main())

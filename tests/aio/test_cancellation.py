@@ -9,48 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Any
 
 import pytest
 
 from tests.aio.kinds import TaskWait, every_wait
-from tests.aio.loops import OtherLoop, settle, steps, until
+from tests.aio.loops import Loop, OtherLoop, outcome, settle, spawn, steps, until
 from tests.sync.threads import OtherThread
 
 _POINTS = 5
 
 
-async def _let_through(
-    wait: TaskWait, thing: Any, victim: asyncio.Task[Any], *others: asyncio.Task[Any]
-) -> None:
-    """What was handed to the victim, unless it used it, is the others'; they get all they wait for.
-
-    ``wait.end`` has been called once.
-    """
-    with contextlib.suppress(asyncio.CancelledError):
-        assert await victim is True
-    ends = 1
-    uses = 0 if victim.cancelled() else 1
-    for other in others:
-        uses += 1
-        if wait.one_each and uses > ends:
-            wait.end(thing)
-            ends += 1
-        assert await other is True
-    if uses < ends and wait.one_each:
-        assert await wait.use(thing) is True
-    wait.settled(thing)
-
-
 @every_wait
 @pytest.mark.parametrize("end_first", [True, False], ids=["end-first", "cancel-first"])
-def test_cancelled_at_any_step(wait: TaskWait, shared: bool, end_first: bool) -> None:
+def test_cancelled_at_any_step(wait: TaskWait, shared: bool, end_first: bool, loop: Loop) -> None:
     """The victim waits at the head of the line, or in the midst of it."""
 
     async def main(before: int, between: int, place: int) -> None:
         thing = wait.make(shared)
         wait.hold(thing)
-        tasks = [asyncio.create_task(wait.use(thing)) for _ in range(3)]
+        tasks = [spawn(wait.use(thing)) for _ in range(3)]
         victim = tasks.pop(place)
         await steps(before)
         if end_first:
@@ -61,22 +38,24 @@ def test_cancelled_at_any_step(wait: TaskWait, shared: bool, end_first: bool) ->
             victim.cancel()
             await steps(between)
             wait.end(thing)
-        await _let_through(wait, thing, victim, *tasks)
+        with contextlib.suppress(asyncio.CancelledError):
+            assert await victim is True
+        await wait.all_through(thing, tasks, used=0 if victim.cancelled() else 1)
 
     for before in range(_POINTS):
         for between in range(_POINTS):
             for place in (0, 1):
-                asyncio.run(main(before, between, place))
+                loop.run(main(before, between, place))
 
 
 @every_wait
 def test_cancelled_while_a_thread_lets_it_through(
-    wait: TaskWait, shared: bool, other: OtherThread
+    wait: TaskWait, shared: bool, other: OtherThread, loop: Loop
 ) -> None:
     async def main(before: int) -> None:
         thing = wait.make(shared)
         other.do(wait.hold, thing)
-        victim, heir = (asyncio.create_task(wait.use(thing)) for _ in range(2))
+        victim, heir = (spawn(wait.use(thing)) for _ in range(2))
         await settle()
         ended = other.start(wait.end, thing)
         await steps(before)
@@ -90,23 +69,23 @@ def test_cancelled_while_a_thread_lets_it_through(
         wait.settled(thing)
 
     for before in range(_POINTS * 2):
-        asyncio.run(main(before))
+        loop.run(main(before))
 
 
 @every_wait
 def test_cancelled_while_the_heir_waits_in_another_loop(
-    wait: TaskWait, shared: bool, other_loop: OtherLoop
+    wait: TaskWait, shared: bool, other_loop: OtherLoop, loop: Loop
 ) -> None:
     async def main(before: int, victim_first: bool) -> None:
         thing = wait.make(shared)
         wait.hold(thing)
         if victim_first:
-            victim = asyncio.create_task(wait.use(thing))
+            victim = spawn(wait.use(thing))
             await settle()
-        heir = asyncio.wrap_future(other_loop.spawn(wait.use(thing)))
-        other_loop.do(settle)
+        heir = other_loop.spawn(wait.use(thing))
+        other_loop.settle()
         if not victim_first:
-            victim = asyncio.create_task(wait.use(thing))
+            victim = spawn(wait.use(thing))
             await settle()
         wait.end(thing)
         await steps(before)
@@ -115,18 +94,18 @@ def test_cancelled_while_the_heir_waits_in_another_loop(
             await victim
         if wait.one_each and not victim.cancelled():
             wait.end(thing)
-        assert await heir is True
+        assert await outcome(heir) is True
         wait.settled(thing)
 
     for before in range(_POINTS):
         for victim_first in (True, False):
-            asyncio.run(main(before, victim_first))
+            loop.run(main(before, victim_first))
 
 
 @every_wait
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError, GeneratorExit])
 def test_thrown_into_where_it_waits(
-    wait: TaskWait, shared: bool, error: type[BaseException]
+    wait: TaskWait, shared: bool, error: type[BaseException], closable_loop: Loop
 ) -> None:
     """Driven by hand; what it waits for comes before it is thrown into, or after that."""
 
@@ -146,4 +125,4 @@ def test_thrown_into_where_it_waits(
         wait.settled(thing)
 
     for handed_before in (True, False):
-        asyncio.run(main(handed_before))
+        closable_loop.run(main(handed_before))

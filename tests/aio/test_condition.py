@@ -11,7 +11,16 @@ from typing import Any
 import pytest
 
 import treadle
-from tests.aio.loops import OtherLoop, settle, steps
+from tests.aio.loops import (
+    Loop,
+    OtherLoop,
+    cancellation,
+    gather,
+    settle,
+    spawn,
+    spawn_in_turn,
+    steps,
+)
 from tests.sync.kinds import both_storages
 from tests.sync.threads import OtherThread
 
@@ -21,7 +30,9 @@ every_lock = pytest.mark.parametrize("of", [treadle.Lock, treadle.RLock])
 @both_storages
 @every_lock
 @pytest.mark.parametrize("notified", [True, False])
-def test_cancelled_it_comes_back_with_the_lock_held(shared: bool, of: Any, notified: bool) -> None:
+def test_cancelled_it_comes_back_with_the_lock_held(
+    shared: bool, of: Any, notified: bool, loop: Loop
+) -> None:
     async def main(between: int, contended: bool) -> None:
         condition = treadle.Condition(of(shared=shared), shared=shared)
         ends: list[BaseException] = []
@@ -30,13 +41,13 @@ def test_cancelled_it_comes_back_with_the_lock_held(shared: bool, of: Any, notif
             async with condition.aio:
                 try:
                     await condition.aio.wait()
-                except asyncio.CancelledError as error:
+                except cancellation() as error:
                     assert condition.aio._lock._is_owned()
                     assert not condition.acquire(False)
                     ends.append(error)
                     raise
 
-        victim = asyncio.create_task(wait())
+        victim = spawn(wait())
         await settle()
         condition.acquire()
         if notified:
@@ -49,7 +60,7 @@ def test_cancelled_it_comes_back_with_the_lock_held(shared: bool, of: Any, notif
             await steps(between)
             assert not victim.done()
             condition.release()
-        cancelled = (await asyncio.gather(victim, return_exceptions=True))[0]
+        cancelled = (await gather(victim, return_exceptions=True))[0]
         assert (cancelled is None) == (not ends)
         assert condition.acquire(False)
         assert condition.statistics().waiting == 0
@@ -57,12 +68,12 @@ def test_cancelled_it_comes_back_with_the_lock_held(shared: bool, of: Any, notif
 
     for between in range(5):
         for contended in (True, False):
-            asyncio.run(main(between, contended))
+            loop.run(main(between, contended))
 
 
 @both_storages
 @every_lock
-def test_cancelled_again_and_again_it_keeps_to_that(shared: bool, of: Any) -> None:
+def test_cancelled_again_and_again_it_keeps_to_that(shared: bool, of: Any, loop: Loop) -> None:
     async def main() -> None:
         condition = treadle.Condition(of(shared=shared), shared=shared)
 
@@ -70,7 +81,7 @@ def test_cancelled_again_and_again_it_keeps_to_that(shared: bool, of: Any) -> No
             async with condition.aio:
                 await condition.aio.wait()
 
-        victim = asyncio.create_task(wait())
+        victim = spawn(wait())
         await settle()
         with condition:
             for _ in range(5):
@@ -81,7 +92,7 @@ def test_cancelled_again_and_again_it_keeps_to_that(shared: bool, of: Any) -> No
             await victim
         assert condition.acquire(False)
 
-    asyncio.run(main())
+    loop.run(main())
 
 
 @both_storages
@@ -92,7 +103,7 @@ def test_cancelled_again_and_again_it_keeps_to_that(shared: bool, of: Any) -> No
 )
 @pytest.mark.parametrize("notified", [True, False])
 def test_closed_while_another_has_the_lock_it_leaves_it_to_that_one(
-    shared: bool, of: Any, notified: bool, explicit: bool, other: OtherThread
+    shared: bool, of: Any, notified: bool, explicit: bool, other: OtherThread, closable_loop: Loop
 ) -> None:
     """As when its loop has ended: it cannot wait, and may not release what it holds no longer."""
     condition = treadle.Condition(of(shared=shared), shared=shared)
@@ -108,7 +119,7 @@ def test_closed_while_another_has_the_lock_it_leaves_it_to_that_one(
             async with condition.aio, condition.aio if of is treadle.RLock else _nothing():
                 await condition.aio.wait()
 
-    loop = asyncio.new_event_loop()
+    loop = closable_loop.new_event_loop()
     waiting = wait()
     victim = loop.create_task(waiting)
     loop.run_until_complete(settle())
@@ -132,7 +143,7 @@ def test_closed_while_another_has_the_lock_it_leaves_it_to_that_one(
 
 
 @both_storages
-def test_closed_while_it_holds_locks_it_frees_them(shared: bool) -> None:
+def test_closed_while_it_holds_locks_it_frees_them(shared: bool, closable_loop: Loop) -> None:
     lock = treadle.RLock(shared=shared)
     read, written = treadle.RWLock(shared=shared), treadle.RWLock(shared=shared)
 
@@ -140,7 +151,7 @@ def test_closed_while_it_holds_locks_it_frees_them(shared: bool) -> None:
         async with lock.aio, lock.aio, read.aio.read(), read.aio.read(), written.aio.write():
             await asyncio.get_running_loop().create_future()
 
-    loop = asyncio.new_event_loop()
+    loop = closable_loop.new_event_loop()
     holding = hold()
     holder = loop.create_task(holding)
     loop.run_until_complete(settle())
@@ -157,7 +168,9 @@ def test_closed_while_it_holds_locks_it_frees_them(shared: bool) -> None:
 
 @both_storages
 @every_lock
-def test_a_notification_of_one_that_is_cancelled_goes_to_the_next(shared: bool, of: Any) -> None:
+def test_a_notification_of_one_that_is_cancelled_goes_to_the_next(
+    shared: bool, of: Any, loop: Loop
+) -> None:
     async def main(between: int) -> None:
         condition = treadle.Condition(of(shared=shared), shared=shared)
 
@@ -165,23 +178,25 @@ def test_a_notification_of_one_that_is_cancelled_goes_to_the_next(shared: bool, 
             async with condition.aio:
                 return await condition.aio.wait()
 
-        victim, heir = asyncio.create_task(wait()), asyncio.create_task(wait())
+        victim, heir = await spawn_in_turn(wait(), wait())
         await settle()
         with condition:
             condition.notify(1)
         await steps(between)
         victim.cancel()
-        if (await asyncio.gather(victim, return_exceptions=True))[0] is True:
+        if (await gather(victim, return_exceptions=True))[0] is True:
             with condition:
                 condition.notify(1)
         assert await heir is True
 
     for between in range(6):
-        asyncio.run(main(between))
+        loop.run(main(between))
 
 
 @both_storages
-def test_a_recursion_is_given_up_whole_and_restored(shared: bool, other: OtherThread) -> None:
+def test_a_recursion_is_given_up_whole_and_restored(
+    shared: bool, other: OtherThread, loop: Loop
+) -> None:
     async def main() -> None:
         condition = treadle.Condition(shared=shared)
         lock = condition._lock
@@ -191,13 +206,13 @@ def test_a_recursion_is_given_up_whole_and_restored(shared: bool, other: OtherTh
                 assert await condition.aio.wait()
                 assert lock.statistics().recursion == 2
 
-        waiter = asyncio.create_task(wait())
+        waiter = spawn(wait())
         await settle()
         other.do(_notify, condition)
         await waiter
         assert not lock.locked()
 
-    asyncio.run(main())
+    loop.run(main())
 
 
 def _notify(condition: treadle.Condition) -> None:
@@ -206,7 +221,7 @@ def _notify(condition: treadle.Condition) -> None:
 
 
 @both_storages
-def test_notify_wakes_as_many_as_it_says(shared: bool, other_loop: OtherLoop) -> None:
+def test_notify_wakes_as_many_as_it_says(shared: bool, other_loop: OtherLoop, loop: Loop) -> None:
     async def main() -> None:
         condition = treadle.Condition(shared=shared)
 
@@ -214,21 +229,21 @@ def test_notify_wakes_as_many_as_it_says(shared: bool, other_loop: OtherLoop) ->
             async with condition.aio:
                 return await condition.aio.wait()
 
-        tasks = [asyncio.create_task(wait()) for _ in range(4)]
+        tasks = await spawn_in_turn(*(wait() for _ in range(4)))
         await settle()
         async with condition.aio:
             condition.aio.notify(3)
-        assert await asyncio.gather(*tasks[:3]) == [True] * 3
+        assert await gather(*tasks[:3]) == [True] * 3
         assert not tasks[3].done()
         async with condition.aio:
             condition.aio.notify_all()
         assert await tasks[3]
 
-    asyncio.run(main())
+    loop.run(main())
 
 
 @both_storages
-def test_who_does_not_hold_the_lock_neither_waits_nor_notifies(shared: bool) -> None:
+def test_who_does_not_hold_the_lock_neither_waits_nor_notifies(shared: bool, loop: Loop) -> None:
     async def main() -> None:
         condition = treadle.Condition(shared=shared)
         for call in (condition.aio.wait, partial(condition.aio.wait_for, lambda: False)):
@@ -237,7 +252,7 @@ def test_who_does_not_hold_the_lock_neither_waits_nor_notifies(shared: bool) -> 
         with pytest.raises(RuntimeError, match="un-acquired"):
             condition.aio.notify()
 
-    asyncio.run(main())
+    loop.run(main())
 
 
 def test_a_lock_that_tasks_cannot_wait_for_is_refused() -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
 
 import treadle
 from tests.aio.kinds import NAMED, WAITS, TaskWait
-from tests.aio.loops import settle
+from tests.aio.loops import Loop, gather, installed, loop_named, settle, sleep, spawn
 from tests.queue.workers import Start
 
 _SHARED = [wait.name for wait in WAITS if wait.shared_too]
@@ -42,7 +41,11 @@ def let_through(
 
 
 def let_through_by_task(
-    things: Things, held: treadle.Semaphore, go: treadle.Semaphore, done: treadle.Semaphore
+    loop: Loop,
+    things: Things,
+    held: treadle.Semaphore,
+    go: treadle.Semaphore,
+    done: treadle.Semaphore,
 ) -> None:
     """The other process, by a task."""
 
@@ -57,23 +60,26 @@ def let_through_by_task(
                 await done.aio.acquire()
             held.release()
 
-    asyncio.run(main())
+    loop.run(main())
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["fork", "spawn"])
-@pytest.mark.parametrize("by", [let_through, let_through_by_task], ids=["thread", "task"])
-def test_another_process_lets_tasks_through(start: Start, kind: str, by: Any) -> None:
+@pytest.mark.parametrize("by", ["thread", "asyncio", "trio"])
+def test_another_process_lets_tasks_through(start: Start, kind: str, by: str, loop: Loop) -> None:
     things = _things()
     held, go, done = (treadle.Semaphore(0) for _ in range(3))
-    worker = start(kind, by, things, held, go, done)
+    if by == "thread":
+        worker = start(kind, let_through, things, held, go, done)
+    else:
+        worker = start(kind, let_through_by_task, loop_named(by), things, held, go, done)
 
     async def main() -> None:
         for name, thing in things.items():
             wait = NAMED[name]
             for _ in range(_rounds(wait)):
                 await held.aio.acquire()
-                task = asyncio.create_task(wait.use(thing))
+                task = spawn(wait.use(thing))
                 await settle()
                 assert not task.done(), name
                 go.release()
@@ -82,17 +88,17 @@ def test_another_process_lets_tasks_through(start: Start, kind: str, by: Any) ->
             await held.aio.acquire()
             wait.settled(thing)
 
-    asyncio.run(main())
+    loop.run(main())
     worker.join()
 
 
-def use_many(name: str, thing: Any, count: int) -> None:
+def use_many(loop: Loop, name: str, thing: Any, count: int) -> None:
     """The other process: tasks that all wait at once."""
 
     async def main() -> None:
-        assert all(await asyncio.gather(*(NAMED[name].use(thing) for _ in range(count))))
+        assert all(await gather(*(NAMED[name].use(thing) for _ in range(count))))
 
-    asyncio.run(main())
+    loop.run(main())
 
 
 @pytest.mark.slow
@@ -101,15 +107,15 @@ def test_tasks_of_several_processes_wait_for_one_object(start: Start, name: str)
     wait = NAMED[name]
     thing = wait.make(True)
     wait.hold(thing)
-    workers = [start("fork", use_many, name, thing, 8) for _ in range(3)]
-    for _ in range(24 if wait.one_each else 1):
+    workers = [start("fork", use_many, loop, name, thing, 8) for loop in installed()]
+    for _ in range(8 * len(workers) if wait.one_each else 1):
         wait.end(thing)
     for worker in workers:
         worker.join()
     wait.settled(thing)
 
 
-def cancel_at_random(name: str, thing: Any, seed: int, count: int) -> None:
+def cancel_at_random(loop: Loop, name: str, thing: Any, seed: int, count: int) -> None:
     """The other process: of its tasks, which wait at once, all are cancelled and begun anew."""
     import random
 
@@ -118,14 +124,14 @@ def cancel_at_random(name: str, thing: Any, seed: int, count: int) -> None:
     async def main() -> None:
         left = count
         while left > 0:
-            tasks = [asyncio.create_task(NAMED[name].use(thing)) for _ in range(min(left, 4))]
-            await asyncio.sleep(dice.random() * 0.002)
+            tasks = [spawn(NAMED[name].use(thing)) for _ in range(min(left, 4))]
+            await sleep(dice.random() * 0.002)
             for task in tasks:
                 task.cancel()
-            ends = await asyncio.gather(*tasks, return_exceptions=True)
+            ends = await gather(*tasks, return_exceptions=True)
             left -= sum(end is True for end in ends)
 
-    asyncio.run(main())
+    loop.run(main())
 
 
 @pytest.mark.slow
@@ -133,8 +139,11 @@ def cancel_at_random(name: str, thing: Any, seed: int, count: int) -> None:
 def test_cancellations_in_several_processes_lose_nothing(start: Start, name: str) -> None:
     wait = NAMED[name]
     thing = wait.make(True)
-    workers = [start("fork", cancel_at_random, name, thing, seed, 30) for seed in range(2)]
-    for _ in range(60):
+    workers = [
+        start("fork", cancel_at_random, loop, name, thing, seed, 30)
+        for seed, loop in enumerate(installed())
+    ]
+    for _ in range(30 * len(workers)):
         wait.end(thing)
     for worker in workers:
         worker.join()

@@ -2,45 +2,44 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 from typing import Any
 
 import pytest
 
 import treadle
-from tests.aio.loops import OtherLoop, settle
+from tests.aio.loops import Loop, OtherLoop, new_event, settle, spawn
 from tests.sync.kinds import both_storages
 from tests.sync.threads import OtherThread
 
 
 @both_storages
-def test_a_task_enters_again(shared: bool) -> None:
+def test_a_task_enters_again(shared: bool, loop: Loop) -> None:
     async def main() -> None:
         lock = treadle.RLock(shared=shared)
         async with lock.aio, lock.aio:
             assert lock.statistics().recursion == 2
         assert not lock.locked()
 
-    asyncio.run(main())
+    loop.run(main())
 
 
 @both_storages
-def test_neither_another_task_nor_the_thread_enters_or_releases(shared: bool) -> None:
+def test_neither_another_task_nor_the_thread_enters_or_releases(shared: bool, loop: Loop) -> None:
     async def main() -> None:
         lock = treadle.RLock(shared=shared)
         async with lock.aio:
-            await asyncio.create_task(_is_kept_out(lock))
+            await spawn(_is_kept_out(lock))
             assert lock.acquire(False) is False
             with pytest.raises(RuntimeError, match="un-acquired"):
                 lock.release()
             assert lock.locked()
 
-    asyncio.run(main())
+    loop.run(main())
 
 
 @both_storages
-def test_a_task_does_not_enter_what_its_thread_holds(shared: bool) -> None:
+def test_a_task_does_not_enter_what_its_thread_holds(shared: bool, loop: Loop) -> None:
     async def main() -> None:
         lock = treadle.RLock(shared=shared)
         with lock:
@@ -48,17 +47,19 @@ def test_a_task_does_not_enter_what_its_thread_holds(shared: bool) -> None:
         async with lock.aio:
             pass
 
-    asyncio.run(main())
+    loop.run(main())
 
 
 @both_storages
-def test_a_task_of_another_loop_is_kept_out(shared: bool, other_loop: OtherLoop) -> None:
+def test_a_task_of_another_loop_is_kept_out(
+    shared: bool, other_loop: OtherLoop, loop: Loop
+) -> None:
     async def main() -> None:
         lock = treadle.RLock(shared=shared)
         async with lock.aio:
             other_loop.do(_is_kept_out, lock)
 
-    asyncio.run(main())
+    loop.run(main())
 
 
 async def _is_kept_out(lock: Any) -> None:
@@ -69,7 +70,7 @@ async def _is_kept_out(lock: Any) -> None:
 
 
 @both_storages
-def test_the_holder_is_named_by_its_task(shared: bool) -> None:
+def test_the_holder_is_named_by_its_task(shared: bool, loop: Loop) -> None:
     async def main() -> None:
         lock = treadle.RLock(shared=shared)
         async with lock.aio:
@@ -79,19 +80,19 @@ def test_the_holder_is_named_by_its_task(shared: bool) -> None:
             assert lock.statistics().locked
 
     async def named() -> None:
-        await asyncio.create_task(main(), name="the holder")
+        await spawn(main(), name="the holder")
 
-    asyncio.run(named())
+    loop.run(named())
 
 
 @pytest.mark.slow
-def test_a_task_that_ended_holding_counts_as_dead() -> None:
+def test_a_task_that_ended_holding_counts_as_dead(loop: Loop) -> None:
     async def hold(lock: treadle.RLock) -> None:
         await lock.aio.acquire()
 
     async def main() -> None:
         lock = treadle.RLock(label="left")
-        await asyncio.create_task(hold(lock), name="careless")
+        await spawn(hold(lock), name="careless")
         gc.collect()
         with pytest.raises(treadle.OwnerDiedError, match="'left'"):
             await lock.aio.acquire()
@@ -100,32 +101,32 @@ def test_a_task_that_ended_holding_counts_as_dead() -> None:
         async with lock.aio:
             pass
 
-    asyncio.run(main())
+    loop.run(main())
 
 
 @pytest.mark.slow
-def test_a_thread_finds_that_a_task_ended_holding(other: OtherThread) -> None:
+def test_a_thread_finds_that_a_task_ended_holding(other: OtherThread, loop: Loop) -> None:
     async def hold(lock: treadle.RLock) -> None:
         await lock.aio.acquire()
 
     lock = treadle.RLock(on_owner_death="recover")
-    asyncio.run(hold(lock))
+    loop.run(hold(lock))
     gc.collect()
     with pytest.warns(treadle.OwnerDiedWarning):
         assert other.do(lock.acquire) is True
 
 
 @pytest.mark.slow
-def test_a_task_that_waits_finds_that_another_ended_holding() -> None:
-    async def hold(lock: treadle.RLock, go: asyncio.Event) -> None:
+def test_a_task_that_waits_finds_that_another_ended_holding(loop: Loop) -> None:
+    async def hold(lock: treadle.RLock, go: Any) -> None:
         await lock.aio.acquire()
         await go.wait()
 
     async def main() -> None:
-        lock, go = treadle.RLock(), asyncio.Event()
-        holder = asyncio.create_task(hold(lock, go))
+        lock, go = treadle.RLock(), new_event()
+        holder = spawn(hold(lock, go))
         await settle()
-        waiter = asyncio.create_task(lock.aio.acquire())
+        waiter = spawn(lock.aio.acquire())
         await settle()
         go.set()
         await holder
@@ -134,11 +135,11 @@ def test_a_task_that_waits_finds_that_another_ended_holding() -> None:
         with pytest.raises(treadle.OwnerDiedError):
             await waiter
 
-    asyncio.run(main())
+    loop.run(main())
 
 
 @both_storages
-def test_a_task_that_writes_keeps_readers_and_writers_out(shared: bool) -> None:
+def test_a_task_that_writes_keeps_readers_and_writers_out(shared: bool, loop: Loop) -> None:
     async def main() -> None:
         lock = treadle.RWLock(shared=shared)
 
@@ -147,10 +148,10 @@ def test_a_task_that_writes_keeps_readers_and_writers_out(shared: bool) -> None:
             assert await lock.aio.acquire_write(timeout=0.01) is False
 
         async with lock.aio.write():
-            await asyncio.create_task(is_kept_out())
+            await spawn(is_kept_out())
         async with lock.aio.read():
-            assert await asyncio.create_task(_reads(lock))
-            assert await asyncio.create_task(_writes(lock)) is False
+            assert await spawn(_reads(lock))
+            assert await spawn(_writes(lock)) is False
         assert not lock.locked()
 
     async def _reads(lock: treadle.RWLock) -> bool:
@@ -160,4 +161,4 @@ def test_a_task_that_writes_keeps_readers_and_writers_out(shared: bool) -> None:
     async def _writes(lock: treadle.RWLock) -> bool:
         return await lock.aio.acquire_write(False)
 
-    asyncio.run(main())
+    loop.run(main())

@@ -16,18 +16,17 @@ def _start_no_reactor(function, *arguments):  # type: ignore[no-untyped-def]
 
 _thread.start_new_thread = _start_no_reactor
 
-import asyncio  # noqa: E402
 import sys  # noqa: E402
 
 from tests.aio.kinds import WAITS, TaskWait  # noqa: E402
-from tests.aio.loops import native_threads, settle, steps  # noqa: E402
+from tests.aio.loops import Loop, gather, native_threads, settle, spawn_in_turn, steps  # noqa: E402
 
 
 async def line(wait: TaskWait, cancelled: int, before: int) -> None:
     """Tasks in line; one is cancelled so many rounds before the first is let through."""
     thing = wait.make(True)
     wait.hold(thing)
-    tasks = [asyncio.create_task(wait.use(thing)) for _ in range(5)]
+    tasks = await spawn_in_turn(*(wait.use(thing) for _ in range(5)))
     await settle()
     victim = tasks.pop(cancelled)
     victim.cancel()
@@ -35,19 +34,19 @@ async def line(wait: TaskWait, cancelled: int, before: int) -> None:
     for _ in range(4 if wait.one_each else 1):
         wait.end(thing)
         await settle()
-    assert await asyncio.gather(*tasks) == [True] * 4
+    assert await gather(*tasks) == [True] * 4
     wait.settled(thing)
 
 
-def main() -> None:
+def main(loop: Loop) -> None:
     for wait in WAITS:
         if wait.shared_too:
             print(wait.name, flush=True)
             for cancelled in range(5):
                 for before in range(3):
-                    asyncio.run(line(wait, cancelled, before))
+                    loop.run(line(wait, cancelled, before))
     assert native_threads() == 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main(Loop(sys.argv[1]))

@@ -5,7 +5,7 @@ cdef extern from "Python.h":
     unsigned long PyThread_get_thread_ident()
     ctypedef enum PySendResult:
         PYGEN_RETURN, PYGEN_ERROR, PYGEN_NEXT
-    PySendResult PyIter_Send(object iterator, object value, PyObject** result)
+    PySendResult PyIter_Send(object iterator, object value, PyObject** result) except PYGEN_ERROR
     ctypedef PySendResult (*Send "sendfunc")(PyObject*, PyObject*, PyObject**) except PYGEN_ERROR
     ctypedef struct AwaitableSlots "PyAsyncMethods":
         Send am_send
