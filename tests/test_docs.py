@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import treadle
+import treadle.aio
 from treadle.cli import main
 
 _ROOT = Path(__file__).parent.parent
@@ -83,7 +84,18 @@ def test_a_docstring_has_a_summary_and_an_example(name: str) -> None:
 
 @pytest.mark.parametrize("name", _DOCUMENTED)
 def test_an_example_shows_what_it_says(name: str) -> None:
-    text = inspect.getdoc(_DOCUMENTED[name]) or ""
+    _run_the_example(name, _DOCUMENTED[name])
+
+
+@pytest.mark.parametrize("name", treadle.aio.__all__)
+def test_an_example_of_a_view_shows_what_it_says(name: str) -> None:
+    view = getattr(treadle.aio, name)
+    assert ">>> " in inspect.getdoc(view)
+    _run_the_example(f"treadle.aio.{name}", view)
+
+
+def _run_the_example(name: str, subject: object) -> None:
+    text = inspect.getdoc(subject) or ""
     test = doctest.DocTestParser().get_doctest(text, {"__name__": "example"}, name, None, None)
     report: list[str] = []
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS, verbose=False)

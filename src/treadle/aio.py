@@ -53,7 +53,10 @@ _T = TypeVar("_T")
 class _TrioSignal:
     """What a trio task awaits: as a future of asyncio's, as far as a Waiter uses it."""
 
-    def __init__(self, event: Any) -> None:
+    __slots__ = ("_event", "_loop")
+
+    def __init__(self, loop: _TrioLoop, event: Any) -> None:
+        self._loop = loop
         self._event = event
 
     def done(self) -> bool:
@@ -63,15 +66,22 @@ class _TrioSignal:
         self._event.set()
 
     def __iter__(self) -> Any:
-        return self._event.wait().__await__()
+        return self._loop.wait(self._event).__await__()
 
 
 class _TrioLoop:
-    """A trio run, as far as a Waiter uses an event loop."""
+    """A trio run, as far as the Waiter that it is made for uses an event loop.
+
+    All that comes from outside of the waiting task takes trio's own way in, which is safe for
+    threads, signal handlers, finalizers, and the host of a guest run.
+    """
+
+    __slots__ = ("_deadline", "_expire", "_token", "_trio")
 
     def __init__(self, trio: Any) -> None:
         self._trio = trio
         self._token = trio.lowlevel.current_trio_token()
+        self._expire: Callable[[], object] | None = None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _TrioLoop) and self._token is other._token
@@ -80,53 +90,75 @@ class _TrioLoop:
         return hash(self._token)
 
     def call_soon_threadsafe(self, function: Callable[..., object], *arguments: object) -> None:
-        try:
-            self._token.run_sync_soon(function, *arguments)
-        except self._trio.RunFinishedError as error:
-            raise RuntimeError("the trio run is over") from error
-
-    def call_soon(self, function: Callable[..., object], *arguments: object) -> None:
+        """Raises a RuntimeError, as asyncio's, if the run is over."""
         self._token.run_sync_soon(function, *arguments)
 
-    def call_later(self, seconds: float, function: Callable[[], object]) -> Any:
-        scope = self._trio.CancelScope()
+    call_soon = call_soon_threadsafe
 
-        async def fire() -> None:
-            with scope:
-                await self._trio.sleep(seconds)
-                function()
+    def call_later(self, seconds: float, function: Callable[[], object]) -> _TrioLoop:
+        """Returns what cancels it. One call at a time; the task makes it, while it waits."""
+        self._deadline = self._trio.current_time() + seconds
+        self._expire = function
+        return self
 
-        self._trio.lowlevel.spawn_system_task(fire)
-        return scope
+    def cancel(self) -> None:
+        self._expire = None
+
+    async def wait(self, event: Any) -> None:
+        expire = self._expire
+        if expire is None:
+            await event.wait()
+            return
+        with self._trio.CancelScope(deadline=self._deadline):
+            await event.wait()
+        if not event.is_set():
+            expire()
 
     def shielded(self) -> Any:
         """A context in which nothing cancels the task."""
         return self._trio.CancelScope(shield=True)
 
     def create_future(self) -> _TrioSignal:
-        return _TrioSignal(self._trio.Event())
+        return _TrioSignal(self, self._trio.Event())
+
+
+def _trio_task() -> Any:
+    """The calling task, if it is trio's; else None."""
+    trio = sys.modules.get("trio")
+    if trio is None:
+        return None
+    try:
+        return trio.lowlevel.current_task()
+    except (AttributeError, RuntimeError):  # AttributeError: another thread is about to import it
+        return None
+
+
+def running_loop(loop: Any) -> tuple[Any, bool]:
+    """The event loop that runs the calling task, and whether it is trio's.
+
+    loop: asyncio's, if one runs in this thread. It may be that of other tasks: of the host, where
+    trio's run is a guest.
+    """
+    if loop is None or asyncio.current_task() is None:
+        if _trio_task() is not None:
+            return _TrioLoop(sys.modules["trio"]), True
+        if loop is None:
+            raise RuntimeError("no running event loop, neither asyncio's nor trio's")
+    return loop, False
 
 
 def trio_loop() -> _TrioLoop:
     """The trio run of the calling task, which runs in no loop of asyncio's."""
-    trio = sys.modules.get("trio")
-    try:
-        if trio is not None:
-            return _TrioLoop(trio)
-    except RuntimeError:
-        pass
-    raise RuntimeError("no running event loop, neither asyncio's nor trio's")
+    return running_loop(None)[0]  # type: ignore[no-any-return]
 
 
 def _current_task() -> Any:
     try:
         task = asyncio.current_task()
     except RuntimeError:
-        trio = sys.modules.get("trio")
-        try:
-            task = None if trio is None else trio.lowlevel.current_task()
-        except RuntimeError:
-            task = None
+        task = None
+    if task is None:
+        task = _trio_task()
     if task is None:
         raise RuntimeError("no task is running: this is for the task that holds the lock")
     return task

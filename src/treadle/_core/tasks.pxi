@@ -28,16 +28,21 @@ cdef object _reactor_of = None  # the pid whose reactor runs
 
 
 cdef object _get_running_loop = None
+cdef object _current_task = None
+cdef dict _modules = import_lazily("sys").modules
 
-cdef object _running_loop():
-    """The event loop that runs the calling task: what has ``call_soon_threadsafe``, ``create_future``, and the like."""
-    global _get_running_loop
+
+cdef object _asyncio_loop():
+    """The loop of asyncio's interface that runs in this thread, or None."""
+    global _get_running_loop, _current_task
     if _get_running_loop is None:
-        _get_running_loop = import_lazily("asyncio").get_running_loop
+        asyncio = import_lazily("asyncio")
+        _current_task = asyncio.current_task
+        _get_running_loop = asyncio.get_running_loop
     try:
         return _get_running_loop()
     except RuntimeError:
-        return _aio().trio_loop()
+        return None
 
 
 cdef object _Future = None
@@ -80,7 +85,8 @@ cdef class Waiter:
     cdef uint32_t* line  # how many tasks wait for the object, if they are served in order
     cdef object lined_up_at
     cdef unsigned long thread
-    cdef object loop
+    cdef object loop  # has ``call_soon_threadsafe``, ``create_future``, and the like
+    cdef bint set_by_loop  # its signal, which is safe nowhere else
     cdef object signal
     cdef object attempt
     cdef object timeout
@@ -89,7 +95,9 @@ cdef class Waiter:
 
     def __cinit__(self, attempt=None, timeout=None):
         self.place.owner = <void*>self
-        self.loop = _running_loop()
+        self.loop = _asyncio_loop()
+        if self.loop is None or "trio" in _modules:
+            self.loop, self.set_by_loop = _aio().running_loop(self.loop)
         self.attempt = attempt
         self.timeout = timeout
         self.thread = PyThread_get_thread_ident()
@@ -260,6 +268,10 @@ def _set(signal):
         signal.set_result(None)
 
 
+def _nothing():
+    pass
+
+
 def _set_all(list signals):
     """In the loop's thread."""
     task_told_from_elsewhere()
@@ -317,15 +329,17 @@ cdef int _deliver() except -1:
     cdef Waiter waiter
     cdef unsigned long here = PyThread_get_thread_ident()
     cdef dict elsewhere
+    cdef list idle
     while tasks_notified():  # again: what is passed on below notifies others
-        elsewhere = None
+        elsewhere = idle = None
         while True:
             waiter = _next_notified()
             if waiter is None:
                 break
             waiter.look = waiter.place.told_to
             if waiter.thread == here:
-                _deliver_here(waiter)
+                if _deliver_here(waiter) and (idle is None or waiter.loop not in idle):
+                    idle = [waiter.loop, *(idle or ())]
                 continue
             if elsewhere is None:
                 elsewhere = {}
@@ -333,17 +347,35 @@ cdef int _deliver() except -1:
         if elsewhere is not None:
             for loop, waiters in elsewhere.items():
                 _deliver_elsewhere(loop, waiters)
+        for loop in idle or ():
+            _rouse(loop)
     return 0
 
 
-cdef _deliver_here(Waiter waiter):
+cdef bint _deliver_here(Waiter waiter) except -1:
+    """Returns whether the loop has to be roused.
+
+    It runs none of its tasks now: this may be a signal handler, or a finalizer, that has come between the loop's look at
+    what there is to do and its sleep.
+    """
     if not waiter.signal.done():
         try:
+            if waiter.set_by_loop:
+                waiter.loop.call_soon(_set, waiter.signal)
+                return False
             waiter.signal.set_result(None)
-            return
+            return _current_task(waiter.loop) is None
         except RuntimeError:  # the loop is closed: its task will never run again
             pass
     task_leave(waiter.place, waiter.mapping, False)  # or it is cancelled already: it goes to the next at once
+    return False
+
+
+cdef _rouse(loop):
+    try:
+        loop.call_soon_threadsafe(_nothing)
+    except RuntimeError:  # it is closed
+        pass
 
 
 cdef _deliver_elsewhere(loop, list waiters):
