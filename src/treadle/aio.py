@@ -10,7 +10,7 @@ Prior art: ``asyncio``'s own primitives, whose semantics these keep (first come,
 the tasks of one process), and trio's ``ParkingLot``. Departure: what is waited for is shared with
 threads and other processes, which may be faster.
 
-Works under asyncio, with any loop of its interface (uvloop), and under trio.
+Works under asyncio, with any loop of its interface (uvloop), and under trio; so under anyio, too.
 """
 
 from __future__ import annotations

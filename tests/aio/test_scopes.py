@@ -73,11 +73,13 @@ async def _within_task_group(knife: Knife, awaitable: Awaitable[Any]) -> None:
         await go.wait()
         raise _Cut
 
-    with suppress(ExceptionGroup):
+    try:
         async with asyncio.TaskGroup() as group:
             failing = group.create_task(fail())
             await awaitable
             failing.cancel()
+    except* _Cut:
+        pass
 
 
 async def _within_anyio_scope(knife: Knife, awaitable: Awaitable[Any]) -> None:
@@ -115,11 +117,13 @@ async def _within_nursery(knife: Knife, awaitable: Awaitable[Any]) -> None:
         await go.wait()
         raise _Cut
 
-    with suppress(ExceptionGroup):
+    try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(fail)
             await awaitable
             nursery.cancel_scope.cancel()
+    except* _Cut:
+        pass
 
 
 SCOPES = [

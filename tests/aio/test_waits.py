@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import treadle
 from tests.aio.kinds import TaskWait, every_wait
 from tests.aio.loops import (
     Loop,
@@ -18,6 +19,7 @@ from tests.aio.loops import (
     spawn_in_turn,
     threadsafe_call,
 )
+from tests.sync.kinds import both_storages
 from tests.sync.threads import OtherThread
 
 
@@ -178,3 +180,17 @@ def test_a_view_waits_in_any_loop(wait: TaskWait, shared: bool, loop: Loop) -> N
 
         loop.run(main())
     wait.settled(thing)
+
+
+@both_storages
+def test_a_timeout_is_by_the_clock_of_the_trio_run(shared: bool) -> None:
+    """Which a test of the user's may replace."""
+    trio = pytest.importorskip("trio")
+    testing = pytest.importorskip("trio.testing")
+
+    async def main() -> None:
+        begun = trio.current_time()
+        assert await treadle.Event(shared=shared).aio.wait(1e6) is False
+        assert trio.current_time() - begun >= 1e6
+
+    trio.run(main, clock=testing.MockClock(autojump_threshold=0))
