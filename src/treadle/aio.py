@@ -147,9 +147,14 @@ def running_loop(loop: Any) -> tuple[Any, bool]:
     return loop, False
 
 
-def trio_loop() -> _TrioLoop:
-    """The trio run of the calling task, which runs in no loop of asyncio's."""
-    return running_loop(None)[0]  # type: ignore[no-any-return]
+def _trio_run() -> _TrioLoop | None:
+    """The trio run of the calling task; None, if that is asyncio's."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        loop = None
+    found, is_trio_s = running_loop(loop)
+    return found if is_trio_s else None
 
 
 def _current_task() -> Any:
@@ -179,10 +184,9 @@ def _identity() -> TaskIdentity:
 
 async def _surely(until: Callable[[], Awaitable[Any]]) -> None:
     """Awaits to the end, whatever cancels meanwhile; what did is raised afterwards."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        with trio_loop().shielded():
+    run = _trio_run()
+    if run is not None:
+        with run.shielded():
             await until()
         return
     cancelled = None

@@ -146,9 +146,6 @@ def test_neither_a_guest_nor_its_host_enters_what_the_other_holds(
 
 
 @both_storages
-@pytest.mark.xfail(
-    strict=True, reason="the lock is taken back as for a task of asyncio, whose loop runs as well"
-)
 @pytest.mark.parametrize("of", [treadle.Lock, treadle.RLock])
 def test_a_condition_of_a_guest_that_is_cancelled_has_its_lock_back(
     shared: bool, of: Any, closable_loop: Loop

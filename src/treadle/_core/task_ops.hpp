@@ -159,7 +159,15 @@ inline void permits_line_up(PermitsBody<SharedWorld>* body, Wait* wait) noexcept
     wait->at_gate(body->permits.futex(), 0, Result::empty);  // once served, it announces those behind it
 }
 
-inline void task_begin_attempt(Place& place) noexcept { tasks::begin_attempt(lot, place); }
+// A task of this thread makes an attempt: so its loop is not about to sleep.
+inline constinit thread_local bool tls_task_attempts = false;
+inline bool task_attempts() noexcept { return tls_task_attempts; }
+
+inline void task_begin_attempt(Place& place) noexcept {
+    tls_task_attempts = true;
+    tasks::begin_attempt(lot, place);
+}
+inline void task_end_attempt() noexcept { tls_task_attempts = false; }
 
 // Leaves the place. `used`: its notification, if there was one, has served its purpose; else it is passed on.
 inline void task_leave(Place& place, Mapping* m, bool used) noexcept {

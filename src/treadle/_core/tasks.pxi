@@ -178,7 +178,10 @@ cdef class Waiter:
                     result[0] = NULL
                     self.suspended = value = None
                 task_begin_attempt(self.place)
-                outcome = self._try()
+                try:
+                    outcome = self._try()
+                finally:
+                    task_end_attempt()
                 if outcome is not _PENDING or self.expired:
                     break
                 if self.timeout is not None and self.timer is None:
@@ -364,7 +367,7 @@ cdef bint _deliver_here(Waiter waiter) except -1:
                 waiter.loop.call_soon(_set, waiter.signal)
                 return False
             waiter.signal.set_result(None)
-            return _current_task(waiter.loop) is None
+            return not task_attempts() and _current_task(waiter.loop) is None
         except RuntimeError:  # the loop is closed: its task will never run again
             pass
     task_leave(waiter.place, waiter.mapping, False)  # or it is cancelled already: it goes to the next at once
