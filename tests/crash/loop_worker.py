@@ -151,20 +151,14 @@ class TaskWorker(Party):
         finally:
             self.leave(which, value)
 
-    async def _recover_slowly(
+    async def _recover(
         self, lock: treadle.Lock | treadle.RLock | treadle.RWLock, which: int
     ) -> None:
-        """There is no such call for tasks. One that waits would hold its loop up, and for ever.
-
-        Tasks of this very loop may hold the lock by then: those who wait to read are let in by
-        whoever was faster.
-        """
-        while True:
-            try:
-                self.recover(lock, which, timeout=0)
-                return
-            except TimeoutError:
-                await asyncio.sleep(0.0005)
+        """Changes what the lock guards, of whose owner's death we were told."""
+        async with lock.aio.recover() as needed:
+            if needed:  # else somebody else was faster
+                self.repair(which)
+            self.change(which)
 
     async def use_lock(self) -> None:
         self.journal.note(Act.CHANGING, LOCK)
@@ -174,7 +168,7 @@ class TaskWorker(Party):
                 had = True
                 await self._change_slowly(LOCK)
         except treadle.OwnerDiedError:
-            await self._recover_slowly(self.ground.lock, LOCK)
+            await self._recover(self.ground.lock, LOCK)
             had = True
         finally:
             self.journal.note(Act.CHANGED if had else Act.UNCHANGED, LOCK)
@@ -192,7 +186,7 @@ class TaskWorker(Party):
                 finally:
                     rlock.aio.release()
         except treadle.OwnerDiedError:
-            await self._recover_slowly(rlock, RLOCK)
+            await self._recover(rlock, RLOCK)
             had = True
         finally:
             self.journal.note(Act.CHANGED if had else Act.UNCHANGED, RLOCK)
@@ -224,7 +218,7 @@ class TaskWorker(Party):
                 finally:
                     rwlock.aio.release_write()
         except treadle.OwnerDiedError:
-            await self._recover_slowly(rwlock, RWLOCK)
+            await self._recover(rwlock, RWLOCK)
             had = True
         finally:
             self.journal.note(Act.CHANGED if had else Act.UNCHANGED, RWLOCK)
@@ -255,7 +249,7 @@ class TaskWorker(Party):
         self.journal.note(Act.CHANGING, RWLOCK)
         had = False
         try:
-            await self._recover_slowly(self.ground.rwlock, RWLOCK)
+            await self._recover(self.ground.rwlock, RWLOCK)
             had = True
         finally:
             self.journal.note(Act.CHANGED if had else Act.UNCHANGED, RWLOCK)

@@ -118,10 +118,9 @@ class Party:
         self,
         lock: treadle.Lock | treadle.RLock | treadle.RWLock,
         which: int,
-        timeout: float = -1,
     ) -> None:
-        """Changes what the lock guards, of whose owner's death we were told; TimeoutError."""
-        with lock.recover(timeout) as needed:
+        """Changes what the lock guards, of whose owner's death we were told."""
+        with lock.recover() as needed:
             if needed:  # else somebody else was faster
                 self.repair(which)
             self.change(which)
