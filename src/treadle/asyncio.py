@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import treadle
 import treadle.queue
 from treadle._core import PENDING, Waiter
-from treadle.aio import Entered
+from treadle.aio._locks import Entered
 
 if TYPE_CHECKING:
     from asyncio.base_events import *  # noqa: F403

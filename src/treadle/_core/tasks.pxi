@@ -97,7 +97,7 @@ cdef class Waiter:
         self.place.owner = <void*>self
         self.loop = _asyncio_loop()
         if self.loop is None or "trio" in _modules:
-            self.loop, self.set_by_loop = _aio().running_loop(self.loop)
+            self.loop, self.set_by_loop = import_lazily("treadle.aio._loops").running_loop(self.loop)
         self.attempt = attempt
         self.timeout = timeout
         self.thread = PyThread_get_thread_ident()
