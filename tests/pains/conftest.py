@@ -2,6 +2,6 @@
 
 from tests.names.conftest import names
 from tests.names.conftest import start as start_program
-from tests.queue.conftest import other, start
+from tests.queue.conftest import start
 
-__all__ = ["names", "other", "start", "start_program"]
+__all__ = ["names", "start", "start_program"]

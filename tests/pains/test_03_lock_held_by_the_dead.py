@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
 import multiprocessing
 import os
 from collections.abc import Callable
-from multiprocessing.connection import Connection
 from typing import Any
 
 import pytest
 
 import treadle
-from tests.aio.loops import settle
-from tests.names.conftest import Start
-from tests.sync.children import Child, forked, hold, killed_while
+from tests.names.conftest import Start as StartProgram
+from tests.pains.parties import PARTIES, begin, call, hold
+from tests.sync.children import forked, killed_while
 
 LOCKS = ["Lock", "RLock", "BoundedSemaphore"]
 
-# How a lock is taken that only one can have.
-_ALONE = {treadle.Lock: "acquire", treadle.RLock: "acquire", treadle.RWLock: "acquire_write"}
-every_lock = pytest.mark.parametrize("of", _ALONE)
+each_holder = pytest.mark.parametrize("holder", PARTIES, ids="held by a {}".format)
+each_asker = pytest.mark.parametrize(
+    "asker",
+    [
+        pytest.param("thread", id="for a thread"),
+        # Its loop sleeps until the reactor looks for deaths, which may take half a second.
+        pytest.param("task", id="for a task", marks=pytest.mark.slow),
+    ],
+)
 
 
 @pytest.mark.parametrize("name", LOCKS)
@@ -31,103 +35,131 @@ def test_the_standard_library_waits_for_ever(name: str) -> None:
     assert lock.acquire(timeout=0.2) is False
 
 
-@every_lock
-def test_treadle_tells_who_died_and_lets_the_next_one_repair(of: Callable[..., Any]) -> None:
+# ---- Of all kinds of locks: who held it, and who asks for it
+
+
+def killed_holding(holder: str, lock: Any, method: str) -> int:
+    with forked(hold, holder, lock, method) as child:
+        child.expect("holding")
+        child.kill()
+    return child.pid
+
+
+# The class, the call by which the dead had it, and the call of who asks.
+each_lock = pytest.mark.parametrize(
+    ("of", "taken", "asked"),
+    [
+        pytest.param(treadle.Lock, "acquire", "acquire", id="Lock"),
+        pytest.param(treadle.RLock, "acquire", "acquire", id="RLock"),
+        pytest.param(treadle.RWLock, "acquire_write", "acquire_read", id="RWLock to read"),
+        pytest.param(treadle.RWLock, "acquire_write", "acquire_write", id="RWLock to write"),
+    ],
+)
+
+
+@each_asker
+@each_holder
+@each_lock
+def test_treadle_tells_who_died_and_lets_the_next_one_repair(
+    of: Callable[..., Any], taken: str, asked: str, holder: str, asker: str
+) -> None:
     lock = of(label="jobs")
-    acquire = getattr(lock, _ALONE[of])
-    pid = killed_while(acquire)
+    pid = killed_holding(holder, lock, taken)
     expected = rf"lock 'jobs' was held by pid {pid} .*; call recover\(\) before use"
     with pytest.raises(treadle.OwnerDiedError, match=expected):
-        acquire()
+        call(asker, lock, asked)
     with lock.recover() as needed:
         assert needed is True
-    assert acquire() is True
-    assert lock.owner.pid == os.getpid()
+        assert lock.owner.pid == os.getpid()
+    assert call(asker, lock, asked) is True
 
 
-@every_lock
-def test_treadle_goes_on_by_itself_where_it_is_told_to(of: Callable[..., Any]) -> None:
+@each_asker
+@each_holder
+@each_lock
+def test_treadle_tells_those_who_wait_already(
+    of: Callable[..., Any], taken: str, asked: str, holder: str, asker: str
+) -> None:
+    lock = of(label="jobs")
+    with forked(hold, holder, lock, taken) as child:
+        child.expect("holding")
+        asking = begin(asker, lock, asked)
+        child.kill()
+        with pytest.raises(treadle.OwnerDiedError, match=f"'jobs' was held by pid {child.pid} "):
+            asking.result()
+    with lock.recover() as needed:
+        assert needed is True
+
+
+@each_asker
+@each_holder
+@each_lock
+def test_treadle_goes_on_by_itself_where_it_is_told_to(
+    of: Callable[..., Any], taken: str, asked: str, holder: str, asker: str
+) -> None:
     lock = of(on_owner_death="recover")
-    acquire = getattr(lock, _ALONE[of])
-    pid = killed_while(acquire)
+    pid = killed_holding(holder, lock, taken)
     with pytest.warns(treadle.OwnerDiedWarning, match=f"pid {pid} "):
-        assert acquire() is True
+        assert call(asker, lock, asked) is True
 
 
-def test_treadle_forgets_a_reader_who_has_changed_nothing() -> None:
+# ---- What the dead had together with others
+
+
+@each_asker
+@each_holder
+def test_treadle_forgets_a_reader_that_died(holder: str, asker: str) -> None:
+    """It has changed nothing, so there is nothing to repair."""
     lock = treadle.RWLock()
-    killed_while(lock.acquire_read)
-    with lock.write():
-        pass
+    with forked(hold, holder, lock, "acquire_read") as child:
+        child.expect("holding")
+        writing = begin(asker, lock, "acquire_write")
+        child.kill()
+        assert writing.result() is True
 
 
-def test_treadle_tells_readers_that_a_writer_died() -> None:
-    lock = treadle.RWLock()
-    pid = killed_while(lock.acquire_write)
-    with pytest.raises(treadle.OwnerDiedError, match=f"pid {pid} "):
-        lock.acquire_read()
-
-
-def test_treadle_gives_permits_back() -> None:
+@each_asker
+@each_holder
+def test_treadle_gives_permits_back(holder: str, asker: str) -> None:
     semaphore = treadle.BoundedSemaphore(1)
-    pid = killed_while(semaphore.acquire)
-    with pytest.warns(treadle.OwnerDiedWarning, match=f"pid {pid} "):
-        assert semaphore.acquire() is True
+    with forked(hold, holder, semaphore) as child:
+        child.expect("holding")
+        asking = begin(asker, semaphore, "acquire")
+        with pytest.warns(treadle.OwnerDiedWarning, match=f"pid {child.pid} "):
+            child.kill()
+            assert asking.result() is True
 
 
-# ---- Tasks, and unrelated programs
-
-
-@every_lock
-def test_treadle_tells_a_task_that_waits(of: Callable[..., Any]) -> None:
-    lock = of()
-
-    async def main(owner: Child) -> None:
-        waiting = asyncio.create_task(getattr(lock.aio, _ALONE[of])())
-        await settle()
-        owner.kill()
-        with pytest.raises(treadle.OwnerDiedError, match=f"pid {owner.pid} "):
-            await waiting
-        async with lock.aio.recover() as needed:
-            assert needed is True
-        assert await getattr(lock.aio, _ALONE[of])() is True
-
-    with forked(hold, getattr(lock, _ALONE[of])) as owner:
-        owner.expect("holding")
-        asyncio.run(main(owner))
-
-
-def hold_by_task(line: Connection, lock: Any, acquire: str) -> None:
-    async def main() -> None:
-        await getattr(lock.aio, acquire)()
-        line.send("holding")
-        await asyncio.get_running_loop().create_future()
-
-    asyncio.run(main())
-
-
-@every_lock
-def test_treadle_tells_of_a_task_that_died_with_its_process(of: Callable[..., Any]) -> None:
-    lock = of()
-    with forked(hold_by_task, lock, _ALONE[of]) as owner:
-        owner.expect("holding")
-        owner.kill()
-    with pytest.raises(treadle.OwnerDiedError, match=f"pid {owner.pid} "):
-        getattr(lock, _ALONE[of])()
-    with lock.recover() as needed:
-        assert needed is True
+# ---- Programs that were started separately
 
 
 @pytest.mark.slow
-@every_lock
-def test_treadle_tells_an_unrelated_program(of: Callable[..., Any], start_program: Start) -> None:
-    one, two = start_program(), start_program()
-    for program in one, two:
-        program.tell(f"lock = treadle.{of.__name__}(name='jobs')")
-    one.tell(f"lock.{_ALONE[of]}()")
-    two.begin(f"lock.{_ALONE[of]}()")
-    one.kill()
-    answer = two.answer()
-    assert answer.startswith(f"OwnerDiedError: lock 'jobs' was held by pid {one.pid} ")
-    two.tell("with lock.recover(): pass")
-    assert two.tell(f"lock.{_ALONE[of]}()") is True
+@pytest.mark.parametrize(("holder", "asker"), [PARTIES, PARTIES[::-1]])
+@each_lock
+def test_treadle_tells_an_unrelated_program_that_uses_the_name(
+    start_program: StartProgram,
+    of: Callable[..., Any],
+    taken: str,
+    asked: str,
+    holder: str,
+    asker: str,
+) -> None:
+    doomed, waiter = start_program(), start_program()
+    for program in doomed, waiter:
+        program.tell("from tests.pains import parties")
+        program.tell(f"it = treadle.{of.__name__}(name='jobs')")
+    doomed.begin(f"parties.hold(parties.Stdio(), {holder!r}, it, {taken!r})")
+    assert doomed.answer() == "holding"
+    waiter.begin(f"parties.wait(parties.Stdio(), {asker!r}, it, {asked!r})")
+    assert waiter.answer() == "waiting"
+    doomed.kill()
+    expected = f"OwnerDiedError: lock 'jobs' was held by pid {doomed.pid} "
+    assert waiter.answer().startswith(expected)
+
+    # Its successor meets the lock at the same name, and repairs what it guards.
+    successor = start_program()
+    successor.tell(f"it = treadle.{of.__name__}(name='jobs')")
+    assert successor.tell(f"it.{asked}()").startswith(expected)
+    successor.tell("with it.recover() as needed: pass")
+    assert successor.tell("needed") is True
+    assert waiter.tell(f"it.{asked}()") is True

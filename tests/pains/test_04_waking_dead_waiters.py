@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import multiprocessing
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,8 @@ from typing import Any
 import pytest
 
 import treadle
-from tests.aio.loops import settle
-from tests.names.conftest import Start
+from tests.names.conftest import Start as StartProgram
+from tests.pains.parties import PARTIES, begin, call, wait
 from tests.sync.children import Child, forked
 from tests.sync.threads import until
 
@@ -80,130 +82,135 @@ def test_the_standard_library_hangs(hang: Any) -> None:
         assert process.stdout.read() == b""
 
 
-# ---- treadle: those who wait are processes, or tasks of processes
+# ---- treadle: of all kinds of objects, who waited when it was killed, and who wakes
 
 
-def _wait_by_task(line: Connection, thing: Any) -> None:
-    async def main() -> None:
-        if hasattr(thing, "notify"):
-            async with thing.aio:
-                await thing.aio.wait()
-        else:
-            await thing.aio.wait()
-
-    asyncio.run(main())
+@contextmanager
+def waiting(party: str, thing: Any) -> Iterator[Child]:
+    """A process in which a thread or a task waits."""
+    with forked(wait, party, thing, "wait") as child:
+        child.expect("waiting")
+        yield child
 
 
-every_waiter = pytest.mark.parametrize("wait", [_wait, _wait_by_task], ids=["process", "task"])
-
-
-@every_waiter
-def test_treadle_notifies_the_living(wait: Any) -> None:
-    condition = treadle.Condition()
-    with forked(wait, condition) as doomed, forked(wait, condition):
-        until(lambda: condition.statistics().waiting == 2)
-        doomed.kill()
-        with condition:
-            condition.notify_all()
-
-
-@every_waiter
-@pytest.mark.parametrize("notify_by_task", [False, True])
-def test_treadle_passes_over_the_dead_that_waited_first(wait: Any, notify_by_task: bool) -> None:
-    condition = treadle.Condition()
-
-    async def notify() -> None:
-        async with condition.aio:
-            condition.aio.notify(1)
-
-    with forked(wait, condition) as doomed:
-        until(lambda: condition.statistics().waiting == 1)
-        with forked(wait, condition):
-            until(lambda: condition.statistics().waiting == 2)
-            doomed.kill()
-            if notify_by_task:
-                asyncio.run(notify())
-            else:
-                with condition:
-                    condition.notify(1)
-
-
-@every_waiter
-@pytest.mark.parametrize(
-    ("of", "end"),
-    [(treadle.Event, "set"), (lambda: treadle.Latch(1), "count_down")],
-    ids=["Event", "Latch"],
+# How one is made, and the call that wakes all who wait.
+each_object = pytest.mark.parametrize(
+    ("make", "wake_all"),
+    [
+        pytest.param(treadle.Condition, "notify_all", id="Condition"),
+        pytest.param(lambda: treadle.Condition(treadle.Lock()), "notify_all", id="of a Lock"),
+        pytest.param(treadle.Event, "set", id="Event"),
+        pytest.param(partial(treadle.Latch, 1), "count_down", id="Latch"),
+    ],
 )
-def test_treadle_tells_all_though_the_dead_wait_as_well(of: Any, end: str, wait: Any) -> None:
-    thing, about_to_wait = of(), treadle.Semaphore(0)
+each_dead = pytest.mark.parametrize("dead", PARTIES, ids="a {} is dead".format)
+each_waker = pytest.mark.parametrize("waker", PARTIES, ids="a {} wakes".format)
+
+
+@each_waker
+@each_dead
+@each_object
+def test_treadle_wakes_the_living(
+    make: Callable[[], Any], wake_all: str, dead: str, waker: str
+) -> None:
+    thing = make()
     with (
-        forked(_say_and_wait, wait, thing, about_to_wait) as doomed,
-        forked(_say_and_wait, wait, thing, about_to_wait),
+        waiting("thread", thing) as thread,
+        waiting(dead, thing) as doomed,
+        waiting("task", thing) as task,
     ):
-        about_to_wait.acquire()
-        about_to_wait.acquire()
         doomed.kill()
-        getattr(thing, end)()
+        call(waker, thing, wake_all)
+        thread.expect(True)
+        task.expect(True)
 
 
-def _say_and_wait(line: Connection, wait: Any, thing: Any, about_to: treadle.Semaphore) -> None:
-    about_to.release()
-    wait(line, thing)
+@each_waker
+@each_dead
+@each_object
+def test_treadle_has_nobody_wait_for_the_dead(
+    make: Callable[[], Any], wake_all: str, dead: str, waker: str
+) -> None:
+    """None but the dead was there."""
+    thing = make()
+    with waiting(dead, thing) as doomed:
+        doomed.kill()
+    call(waker, thing, wake_all)
 
 
-@every_waiter
-def test_treadle_breaks_a_barrier_that_the_dead_waited_at(wait: Any) -> None:
+@pytest.mark.parametrize("living", PARTIES, ids="a {} lives".format)
+@each_waker
+@each_dead
+@pytest.mark.parametrize("lock", [treadle.RLock, treadle.Lock])
+def test_treadle_passes_over_the_dead_that_waited_first(
+    lock: Callable[[], Any], dead: str, waker: str, living: str
+) -> None:
+    condition = treadle.Condition(lock())
+    with waiting(dead, condition) as doomed, waiting(living, condition) as other:
+        doomed.kill()
+        call(waker, condition, "notify", 1)
+        other.expect(True)
+
+
+@pytest.mark.parametrize("living", PARTIES, ids="a {} lives".format)
+@each_dead
+def test_treadle_breaks_a_barrier_that_the_dead_waited_at(dead: str, living: str) -> None:
     barrier = treadle.Barrier(2)
-    with forked(wait, barrier) as doomed:
-        until(lambda: barrier.n_waiting == 1)
+    with waiting(dead, barrier) as doomed:
         doomed.kill()
     with pytest.raises(treadle.BrokenBarrierError, match=f"pid {doomed.pid} "):
-        barrier.wait()
-
-
-@every_waiter
-def test_treadle_breaks_a_barrier_for_tasks_that_wait(wait: Any) -> None:
-    barrier = treadle.Barrier(3)
-
-    async def main(doomed: Child) -> None:
-        waiting = asyncio.create_task(barrier.aio.wait())
-        await settle()
-        doomed.kill()
-        with pytest.raises(treadle.BrokenBarrierError, match=f"pid {doomed.pid} "):
-            await waiting
-
-    with forked(wait, barrier) as doomed:
-        until(lambda: barrier.n_waiting == 1)
-        asyncio.run(main(doomed))
-
-
-# ---- treadle: unrelated programs, by name
+        call(living, barrier, "wait")
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("living", PARTIES, ids="a {} lives".format)
+@each_dead
+def test_treadle_tells_those_who_wait_at_a_barrier_with_the_dead(dead: str, living: str) -> None:
+    """They need not wait for another to come, which may never be."""
+    barrier = treadle.Barrier(3)
+    with waiting(dead, barrier) as doomed:
+        answer = begin(living, barrier, "wait")
+        doomed.kill()
+        with pytest.raises(treadle.BrokenBarrierError, match=f"pid {doomed.pid} "):
+            answer.result()
+
+
+# ---- Programs that were started separately
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("dead", "waker"), [PARTIES, PARTIES[::-1]])
 @pytest.mark.parametrize(
-    ("make", "wait", "end"),
-    [
-        ("Event(name='it')", "thing.wait()", "thing.set()"),
-        ("Latch(1, name='it')", "thing.wait()", "thing.count_down()"),
-        (
-            "Condition(name='it')",
-            "with thing: thing.wait()",
-            "with thing: thing.notify_all()",
-        ),
-    ],
-    ids=["Event", "Latch", "Condition"],
+    ("made", "wake_all"),
+    [("Condition(", "notify_all"), ("Event(", "set"), ("Latch(1, ", "count_down")],
 )
-def test_treadle_wakes_the_living_program(
-    make: str, wait: str, end: str, start_program: Start
+def test_treadle_wakes_unrelated_programs_that_use_the_name(
+    start_program: StartProgram, made: str, wake_all: str, dead: str, waker: str
 ) -> None:
-    doomed, living, waker = start_program(), start_program(), start_program()
-    for program in doomed, living, waker:
-        program.tell(f"thing = treadle.{make}")
-    for program in doomed, living:
-        program.begin(wait)
-    while waker.tell("thing.statistics().waiting") != 2:
-        pass
+    doomed, thread, task, other = (start_program() for _ in range(4))
+    for program in doomed, thread, task, other:
+        program.tell("from tests.pains import parties")
+        program.tell(f"it = treadle.{made}name='x')")
+    for program, party in (doomed, dead), (thread, "thread"), (task, "task"):
+        program.begin(f"parties.wait(parties.Stdio(), {party!r}, it, 'wait')")
+        assert program.answer() == "waiting"
     doomed.kill()
-    waker.tell(end)
-    assert living.answer() in (True, None)
+    assert other.tell(f"parties.call({waker!r}, it, {wake_all!r})") is None
+    assert thread.answer() is True
+    assert task.answer() is True
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("dead", "living"), [PARTIES, PARTIES[::-1]])
+def test_treadle_breaks_a_barrier_of_unrelated_programs(
+    start_program: StartProgram, dead: str, living: str
+) -> None:
+    doomed, other = start_program(), start_program()
+    for program, party in (doomed, dead), (other, living):
+        program.tell("from tests.pains import parties")
+        program.tell("it = treadle.Barrier(3, name='x')")
+        program.begin(f"parties.wait(parties.Stdio(), {party!r}, it, 'wait')")
+        assert program.answer() == "waiting"
+    doomed.kill()
+    answer = other.answer()
+    assert answer.startswith("BrokenBarrierError") and f"pid {doomed.pid} " in answer

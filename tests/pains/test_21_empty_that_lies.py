@@ -9,8 +9,14 @@ import pytest
 
 import treadle
 from tests.names.conftest import Start as StartProgram
+from tests.pains.parties import PARTIES
 from tests.pains.programs import output_of, seen_in_this_version
+from tests.queue.kinds import KINDS
 from tests.queue.workers import PROCESSES, Start
+from tests.sync.kinds import both_storages
+
+each_queue = pytest.mark.parametrize("kind", KINDS)
+each_party = pytest.mark.parametrize("party", PARTIES, ids="by a {}".format)
 
 
 @pytest.mark.slow
@@ -35,54 +41,53 @@ def repr_of_type(item: object) -> str:
     return type(item).__name__
 
 
-every_queue = pytest.mark.parametrize(
-    "of", [treadle.Queue, treadle.PriorityQueue, treadle.LifoQueue]
-)
-
-
-@every_queue
-@pytest.mark.parametrize("item", [1, "x" * 100, bytes(100_000), (1, [1])], ids=repr_of_type)
-def test_in_treadle_what_was_put_is_there(of: Any, item: object) -> None:
-    queue = of(1)
-    for _ in range(500):
-        queue.put(item)
-        assert (queue.empty(), queue.qsize(), queue.full()) == (False, 1, True)
-        assert queue.get_nowait() == item
-        assert (queue.empty(), queue.qsize(), queue.full()) == (True, 0, False)
-
-
-@every_queue
-def test_what_a_task_has_put_is_there(of: Any) -> None:
-    async def main() -> None:
-        queue = of(1).aio
-        for number in range(500):
-            await queue.put(number)
-            assert (queue.empty(), queue.qsize(), queue.full()) == (False, 1, True)
-            assert await queue.get() == number
-            assert (queue.empty(), queue.qsize(), queue.full()) == (True, 0, False)
-
-    asyncio.run(main())
-
-
-@pytest.mark.slow
-def test_what_an_unrelated_program_has_put_is_there(start_program: StartProgram) -> None:
-    one, two = start_program(), start_program()
-    for program in one, two:
-        program.tell("queue = treadle.Queue(name='jobs')")
-    for number in range(50):
-        one.tell(f"queue.put({number})")
-        assert two.tell("queue.empty(), queue.qsize(), queue.get_nowait()") == (False, 1, number)
-
-
-@pytest.mark.slow
-@every_queue
-@pytest.mark.parametrize("kind", PROCESSES)
-def test_what_another_process_has_put_is_there_when_it_says_so(
-    of: Any, start: Start, kind: str
+@each_queue
+@both_storages
+@each_party
+@pytest.mark.parametrize("item", [1, "x" * 100, bytes(100_000), (1, [2])], ids=repr_of_type)
+def test_in_treadle_what_was_put_is_there(
+    item: object, party: str, shared: bool, kind: type[Any]
 ) -> None:
-    """It says so by an event, which is no queue."""
-    queue, said, heard = of(), treadle.Event(), treadle.Event()
-    worker = start(kind, put_and_say_so, queue, said, heard, 100)
+    queue = kind(1, shared=shared)
+
+    def check_full(of: Any) -> None:
+        assert (of.empty(), of.qsize(), of.full()) == (False, 1, True)
+
+    def check_empty(of: Any) -> None:
+        assert (of.empty(), of.qsize(), of.full()) == (True, 0, False)
+
+    async def put_and_get_as_task() -> None:
+        for _ in range(100):
+            await queue.aio.put(item)
+            check_full(queue.aio)
+            check_full(queue)
+            assert await queue.aio.get() == item
+            check_empty(queue.aio)
+            check_empty(queue)
+
+    if party == "task":
+        asyncio.run(put_and_get_as_task())
+    else:
+        for _ in range(100):
+            queue.put(item)
+            check_full(queue)
+            assert queue.get_nowait() == item
+            check_empty(queue)
+
+
+# ---- What another process has put is there when it says so, by an event, which is no queue
+
+
+@pytest.mark.slow
+@each_queue
+@pytest.mark.parametrize(
+    ("process", "party"), [*((process, "thread") for process in PROCESSES), ("fork", "task")]
+)
+def test_what_another_process_has_put_is_there_when_it_says_so(
+    start: Start, process: str, party: str, kind: type[Any]
+) -> None:
+    queue, said, heard = kind(), treadle.Event(), treadle.Event()
+    worker = start(process, put_and_say_so, party, queue, said, heard, 100)
     for number in range(100):
         said.wait()
         said.clear()
@@ -93,11 +98,39 @@ def test_what_another_process_has_put_is_there_when_it_says_so(
 
 
 def put_and_say_so(
-    queue: treadle.Queue, said: treadle.Event, heard: treadle.Event, count: int
+    party: str, queue: Any, said: treadle.Event, heard: treadle.Event, count: int
 ) -> None:
+    async def put_and_say_so_as_task() -> None:
+        for number in range(count):
+            await queue.aio.put(number)
+            said.aio.set()
+            await heard.aio.wait()
+            heard.aio.clear()
+            assert queue.aio.empty()
+
+    if party == "task":
+        asyncio.run(put_and_say_so_as_task())
+        return
     for number in range(count):
         queue.put(number)
         said.set()
         heard.wait()
         heard.clear()
         assert queue.empty()
+
+
+@pytest.mark.slow
+@each_party
+@each_queue
+def test_what_an_unrelated_program_has_put_is_there_when_it_says_so(
+    start_program: StartProgram, kind: type[Any], party: str
+) -> None:
+    one, two = start_program(), start_program()
+    for program in one, two:
+        program.tell("from tests.pains.parties import call")
+        program.tell(f"it = treadle.{kind.__name__}(1, name='x')")
+    for number in range(20):
+        one.tell(f"call({party!r}, it, 'put', {number})")
+        assert two.tell("(it.empty(), it.qsize(), it.full())") == (False, 1, True)
+        assert two.tell(f"call({party!r}, it, 'get_nowait')") == number
+        assert one.tell("(it.empty(), it.qsize(), it.full())") == (True, 0, False)

@@ -9,15 +9,20 @@ import pytest
 
 import treadle
 from tests.names.conftest import Start as StartProgram
+from tests.pains.parties import PARTIES
 from tests.pains.programs import hangs, output_of, seen_in_this_version
-from tests.queue.workers import KINDS, Start
-from tests.sync.children import forked
+from tests.queue.kinds import KINDS
+from tests.queue.workers import KINDS as WORKERS
+from tests.queue.workers import Start
+
+pytestmark = pytest.mark.slow
 
 COUNT = 1000
 SIZE = 10_000  # together far more than any pipe holds
 
+each_queue = pytest.mark.parametrize("kind", KINDS)
 
-@pytest.mark.slow
+
 @seen_in_this_version
 def test_the_standard_library_hangs() -> None:
     assert hangs(
@@ -33,73 +38,77 @@ child.join()
     )
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("of", [treadle.Queue, treadle.PriorityQueue, treadle.LifoQueue])
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("by_task", [False, True], ids=["thread", "task"])
+@each_queue
+@pytest.mark.parametrize(
+    ("worker", "party"), [*((worker, "thread") for worker in WORKERS), ("fork", "task")]
+)
 def test_with_treadle_the_process_ends_and_its_items_stay(
-    of: Any, start: Start, kind: str, by_task: bool
+    start: Start, worker: str, party: str, kind: type[Any]
 ) -> None:
-    queue = of()
-    start(kind, put_all_by_task if by_task else put_all, queue).join()
+    queue = kind()
+    start(worker, put_all, party, queue).join()
+    check_all(queue)
+
+
+def put_all(party: str, queue: Any) -> None:
+    async def put_all_as_task() -> None:
+        for number in range(COUNT):
+            await queue.aio.put((number, [bytes(SIZE)]))
+
+    if party == "task":
+        asyncio.run(put_all_as_task())
+    else:
+        for number in range(COUNT):
+            queue.put((number, [bytes(SIZE)]))
+
+
+def check_all(queue: Any) -> None:
     assert queue.qsize() == COUNT
     numbers = range(COUNT)
-    for number in reversed(numbers) if of is treadle.LifoQueue else numbers:
-        got, data = queue.get_nowait()
+    for number in reversed(numbers) if isinstance(queue, treadle.LifoQueue) else numbers:
+        got, [data] = queue.get_nowait()
         assert (got, len(data)) == (number, SIZE)
+    assert queue.empty()
 
 
-def put_all(queue: treadle.Queue) -> None:
-    for number in range(COUNT):
-        queue.put((number, bytes(SIZE)))
-
-
-def put_all_by_task(queue: treadle.Queue) -> None:
-    async def main() -> None:
-        for number in range(COUNT):
-            await queue.aio.put((number, bytes(SIZE)))
-
-    asyncio.run(main())
-
-
-def test_with_treadle_the_process_ends_and_its_messages_stay_in_the_pipe() -> None:
-    """Those that a pipe takes, that is; sent without a reader."""
-    here, there = treadle.Pipe()
-    with forked(send_all, there):
-        pass
-    there.close()
-    for number in range(COUNT // 10):
-        assert here.recv() == (number, bytes(SIZE))
-    with pytest.raises(EOFError):
-        here.recv()
-
-
-def send_all(line: object, end: Any) -> None:
-    for number in range(COUNT // 10):
-        end.send((number, bytes(SIZE)))
-
-
-@pytest.mark.slow
-def test_an_unrelated_program_ends_and_its_items_stay_under_their_name(
-    start_program: StartProgram,
+@each_queue
+@pytest.mark.parametrize("party", PARTIES)
+def test_a_program_ends_and_its_items_stay_at_their_name(
+    start_program: StartProgram, kind: type[Any], party: str
 ) -> None:
-    one, two = start_program(), start_program()
-    for program in one, two:
-        program.tell("queue = treadle.Queue(name='jobs')")
-    one.tell(f"for number in range({COUNT}): queue.put((number, bytes({SIZE})))")
-    one.end()
-    assert two.tell("queue.qsize()") == COUNT
-    assert two.tell("[number for number, _ in queue.get_many(5000)]") == list(range(COUNT))
+    """For as long as another program is there."""
+    producer, consumer = start_program(), start_program()
+    for program in producer, consumer:
+        program.tell(f"from {__name__} import *")
+        program.tell(f"it = treadle.{kind.__name__}(name='x')")
+    assert producer.tell(f"put_all({party!r}, it)") is None
+    producer.end()
+    assert consumer.tell("check_all(it)") is None
 
 
-@pytest.mark.slow
-def test_a_program_ends_whatever_is_left_in_its_queues() -> None:
+@each_queue
+def test_a_program_ends_whatever_is_left_in_its_queues(kind: type[Any]) -> None:
+    said = output_of(
+        f"""
+import asyncio, treadle
+queue = treadle.{kind.__name__}()
+queue.put_many([(number, [bytes(10_000)]) for number in range(1000)])
+lease = queue.lease()
+asyncio.run(queue.aio.put((1000, ["by a task"])))
+print("the end")
+"""
+    )
+    assert said == "the end\n"
+
+
+def test_a_program_ends_whatever_is_left_in_its_pipes() -> None:
     said = output_of(
         """
-import treadle
-queue = treadle.Queue()
-queue.put_many([bytes(10_000)] * 1000)
-lease = queue.lease()
+import asyncio, treadle
+here, there = treadle.Pipe()
+for _ in range(100):
+    here.send_bytes(bytes(10_000))
+asyncio.run(there.aio.send("by a task"))
 print("the end")
 """
     )

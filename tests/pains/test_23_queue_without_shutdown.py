@@ -4,15 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 import treadle
 from tests.names.conftest import Start as StartProgram
+from tests.pains.parties import PARTIES, begin, call, wait
 from tests.pains.programs import seen_in_this_version
-from tests.queue.workers import PROCESSES, Start
+from tests.queue.kinds import KINDS
+from tests.queue.workers import PROCESSES, Start, until_waiting
+from tests.sync.children import forked
 from tests.sync.threads import until
+
+each_queue = pytest.mark.parametrize("kind", KINDS)
+each_party = pytest.mark.parametrize("party", PARTIES)
+each_worker = pytest.mark.parametrize(
+    ("process", "party"), [*((process, "thread") for process in PROCESSES), ("fork", "task")]
+)
+# A call that waits, and by what the queue is such that it does.
+each_wait = pytest.mark.parametrize(
+    ("method", "argument", "filled"),
+    [("get", None, 0), ("put", "another", 1), ("get_many", 3, 0), ("lease", None, 0)],
+    ids=["get", "put", "get_many", "lease"],
+)
 
 
 @seen_in_this_version
@@ -23,25 +39,20 @@ def test_the_standard_library_has_none() -> None:
     assert not hasattr(multiprocessing.SimpleQueue(), "shutdown")
 
 
-every_queue = pytest.mark.parametrize(
-    "of", [treadle.Queue, treadle.PriorityQueue, treadle.LifoQueue]
-)
-every_worker = pytest.mark.parametrize("by_task", [False, True], ids=["thread", "task"])
+# ---- Who works
 
 
 @pytest.mark.slow
-@every_queue
-@every_worker
-@pytest.mark.parametrize("kind", PROCESSES)
+@each_queue
+@each_worker
 def test_with_treadle_no_worker_needs_a_sentinel(
-    of: Any, by_task: bool, start: Start, kind: str
+    start: Start, process: str, party: str, kind: type[Any]
 ) -> None:
     """However many workers there are, and whether they work or wait: the queue ends for all."""
-    jobs, results, ready = of(), of(), treadle.Semaphore(0)
-    work = square_all_by_task if by_task else square_all
-    workers = [start(kind, work, jobs, results, ready) for _ in range(2)]
-    for _ in workers:
-        ready.acquire()
+    jobs, results = kind(), treadle.Queue()
+    workers = [start(process, square_all, party, jobs, results) for _ in range(2)]
+    if party == "thread":
+        until_waiting(jobs, 2)
     jobs.put_many(range(100))
     jobs.shutdown()
     for worker in workers:
@@ -51,65 +62,118 @@ def test_with_treadle_no_worker_needs_a_sentinel(
         jobs.put(1)
 
 
-def square_all(jobs: treadle.Queue, results: treadle.Queue, ready: treadle.Semaphore) -> None:
-    ready.release()
+def square_all(party: str, jobs: Any, results: treadle.Queue) -> None:
+    async def square_all_as_task() -> None:
+        async for number in jobs.aio:
+            await results.aio.put(number * number)
+
+    async def square_all_as_tasks() -> None:
+        await asyncio.gather(*(square_all_as_task() for _ in range(5)))
+
+    if party == "task":
+        asyncio.run(square_all_as_tasks())
+        return
     for number in jobs:
         results.put(number * number)
 
 
-def square_all_by_task(
-    jobs: treadle.Queue, results: treadle.Queue, ready: treadle.Semaphore
-) -> None:
-    async def main() -> None:
-        ready.release()
-        async for number in jobs.aio:
-            await results.aio.put(number * number)
-
-    asyncio.run(main())
-
-
 @pytest.mark.slow
-@every_queue
-@every_worker
-@pytest.mark.parametrize("kind", PROCESSES)
-def test_producers_are_stopped_as_well(of: Any, by_task: bool, start: Start, kind: str) -> None:
-    jobs, stopped = of(3), treadle.Semaphore(0)
-    work = put_until_told_by_task if by_task else put_until_told
-    workers = [start(kind, work, jobs, stopped) for _ in range(2)]
+@each_queue
+@each_worker
+def test_producers_are_stopped_as_well(
+    start: Start, process: str, party: str, kind: type[Any]
+) -> None:
+    jobs = kind(3)
+    workers = [start(process, put_until_told, party, jobs) for _ in range(2)]
+    if party == "thread":
+        until_waiting(jobs, 2)
     until(jobs.full)
     jobs.shutdown(immediate=True)
     for worker in workers:
         worker.join()
     assert jobs.empty()
-    assert stopped.get_value() == 2
 
 
-def put_until_told(jobs: treadle.Queue, stopped: treadle.Semaphore) -> None:
-    try:
-        while True:
-            jobs.put("another")
-    except treadle.ShutDown:
-        stopped.release()
-
-
-def put_until_told_by_task(jobs: treadle.Queue, stopped: treadle.Semaphore) -> None:
-    async def main() -> None:
-        try:
+def put_until_told(party: str, jobs: Any) -> None:
+    async def put_until_told_as_task() -> None:
+        with suppress(treadle.ShutDown):
             while True:
                 await jobs.aio.put("another")
-        except treadle.ShutDown:
-            stopped.release()
 
-    asyncio.run(main())
+    async def put_until_told_as_tasks() -> None:
+        await asyncio.gather(*(put_until_told_as_task() for _ in range(5)))
+
+    if party == "task":
+        asyncio.run(put_until_told_as_tasks())
+        return
+    with suppress(treadle.ShutDown):
+        while True:
+            jobs.put("another")
+
+
+# ---- Who waits
+
+
+@each_wait
+@each_party
+@each_queue
+def test_those_who_wait_in_other_processes_are_woken(
+    kind: type[Any], party: str, method: str, argument: object, filled: int
+) -> None:
+    queue = kind(1)
+    queue.put_many(["there before"] * filled)
+    arguments = [] if argument is None else [argument]
+    with (
+        forked(wait_for_the_end, "thread", queue, method, *arguments) as thread,
+        forked(wait_for_the_end, "task", queue, method, *arguments) as task,
+    ):
+        thread.expect("waiting")
+        task.expect("waiting")
+        call(party, queue, "shutdown")
+        thread.expect("shut down")
+        task.expect("shut down")
+    assert queue.qsize() == filled, "what was there before can still be got"
+
+
+def wait_for_the_end(line: Any, party: str, queue: Any, method: str, *arguments: object) -> None:
+    with pytest.raises(treadle.ShutDown):
+        wait(line, party, queue, method, *arguments)
+    line.send("shut down")
+
+
+@each_wait
+@each_party
+@each_queue
+def test_those_who_wait_at_a_private_queue_are_woken(
+    kind: type[Any], party: str, method: str, argument: object, filled: int
+) -> None:
+    queue = kind(1, shared=False)
+    queue.put_many(["there before"] * filled)
+    arguments = [] if argument is None else [argument]
+    answers = [begin(waiter, queue, method, *arguments) for waiter in PARTIES]
+    call(party, queue, "shutdown")
+    for answer in answers:
+        assert isinstance(answer.exception(), treadle.ShutDown)
 
 
 @pytest.mark.slow
-def test_unrelated_programs_are_told_by_the_queue_s_name(start_program: StartProgram) -> None:
-    one, two = start_program(), start_program()
-    for program in one, two:
-        program.tell("queue = treadle.Queue(name='jobs')")
-    one.begin("queue.get()")
-    while two.tell("queue.statistics().waiting") != 1:
-        pass
-    two.tell("queue.shutdown()")
-    assert one.answer().startswith("ShutDown")
+@each_party
+@each_queue
+def test_unrelated_programs_that_wait_at_a_name_are_woken(
+    start_program: StartProgram, kind: type[Any], party: str
+) -> None:
+    thread, task, other = (start_program() for _ in range(3))
+    for program in thread, task, other:
+        program.tell("from tests.pains import parties")
+        program.tell(f"it = treadle.{kind.__name__}(name='jobs')")
+    for program, waiter in (thread, "thread"), (task, "task"):
+        program.begin(f"parties.wait(parties.Stdio(), {waiter!r}, it, 'get')")
+        assert program.answer() == "waiting"
+    other.tell(f"parties.call({party!r}, it, 'shutdown')")
+    for program in thread, task:
+        assert program.answer().startswith("ShutDown")
+
+    late = start_program()
+    late.tell(f"it = treadle.{kind.__name__}(name='jobs')")
+    assert late.tell("it.put(1)").startswith("ShutDown")
+    assert late.tell("[*it]") == []

@@ -1,109 +1,291 @@
-"""Bridges between asyncio, threads and processes are slow or cost a thread each
-(aio-libs/janus#419). How fast treadle's are is a matter of the bench.
+"""Bridges between asyncio, threads and processes cost a thread each (aio-libs/janus#419).
+
+Each count of threads is taken in a process of its own, where nobody else begins or ends any; it is
+what the kernel counts, whoever made them.
 """
 
 from __future__ import annotations
 
 import asyncio
-import queue
+import queue as standard_queue
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
 import treadle
-from tests.aio.loops import native_threads, settle, until
-from tests.pains.programs import seen_in_this_version
+import treadle.queue
+from tests.aio.kinds import NAMED, WAITS
+from tests.aio.loops import native_threads, settle
+from tests.queue.kinds import KINDS
+from tests.queue.workers import Worker
 from tests.sync.children import forked
-from tests.sync.kinds import both_storages
-from tests.sync.threads import OtherThread
 
-_TASKS = 3000
+# ---- The usual way
 
 
-@seen_in_this_version
-def test_the_standard_way_costs_a_thread_for_each_task_that_waits() -> None:
-    """And those who wait for no thread to be left wait for more than the queue."""
-    jobs: queue.Queue[int] = queue.Queue()
-    width = 20
+def test_with_an_executor_each_that_waits_has_a_thread() -> None:
+    with forked(wait_in_executor, 50) as child:
+        assert child.hear() == 50
+
+
+def wait_in_executor(line: Connection, count: int) -> None:
+    queue: standard_queue.Queue[int] = standard_queue.Queue()
 
     async def main() -> None:
+        before = native_threads()
         loop = asyncio.get_running_loop()
-        before = native_threads()
-        with ThreadPoolExecutor(width) as executor:
-            waiting = [loop.run_in_executor(executor, jobs.get) for _ in range(width + 1)]
-            await until(lambda: native_threads() == before + width)
-            assert await loop.run_in_executor(None, jobs.qsize) == 0
-            for number in range(width + 1):
-                jobs.put(number)
-            assert sorted(await asyncio.gather(*waiting)) == list(range(width + 1))
+        with ThreadPoolExecutor(count) as pool:
+            waits = [loop.run_in_executor(pool, queue.get) for _ in range(count)]
+            line.send(native_threads() - before)
+            for number in range(count):
+                queue.put(number)
+            assert sorted(await asyncio.gather(*waits)) == list(range(count))
 
     asyncio.run(main())
 
 
-@pytest.mark.slow
-@both_storages
-@pytest.mark.parametrize("of", [treadle.Queue, treadle.PriorityQueue, treadle.LifoQueue])
-def test_thousands_of_tasks_wait_for_a_thread_without_one(
-    of: Any, shared: bool, other: OtherThread
+def test_with_too_few_threads_who_waits_keeps_who_would_wake_it_from_running() -> None:
+    """The default executor has few, and all who use it wait for each other."""
+
+    async def main() -> None:
+        queue: standard_queue.Queue[str] = standard_queue.Queue()
+        loop = asyncio.get_running_loop()
+        with ThreadPoolExecutor(2) as pool:
+            waits = [loop.run_in_executor(pool, queue.get) for _ in range(2)]
+            waking = loop.run_in_executor(pool, queue.put, "item")
+            done, _ = await asyncio.wait([waking, *waits], timeout=0.1)
+            assert not done
+            queue.put("one")
+            queue.put("two")
+            assert len(await asyncio.gather(*waits)) == 2
+
+    asyncio.run(main())
+
+
+# ---- treadle: nobody waits in a thread
+
+
+async def begin_reactor() -> None:
+    """The one thread that a process has for all its tasks, from the first wait for a shared one."""
+    event = treadle.Event()
+    wait = asyncio.create_task(event.aio.wait())
+    await settle()
+    event.set()
+    await wait
+
+
+async def without_threads(waits: list[Any], feed: Callable[[], object]) -> list[Any]:
+    """Have all wait, feed them, and see that this makes no thread; returns what they return."""
+    before = most = native_threads()
+
+    async def watch() -> None:
+        nonlocal most
+        while True:
+            most = max(most, native_threads())
+            await asyncio.sleep(0)
+
+    tasks = [asyncio.create_task(wait) for wait in waits]
+    await settle()
+    assert not any(task.done() for task in tasks)
+    assert native_threads() == before
+    watching = asyncio.create_task(watch())
+    feed()
+    answers = await asyncio.gather(*tasks)
+    watching.cancel()
+    assert most == before
+    return answers
+
+
+class Feeders:
+    """Threads or processes that each do their lot once told to, and then stay until the end."""
+
+    def __init__(
+        self,
+        kind: str,
+        function: Callable[..., object],
+        *lots: tuple[Any, ...],
+        before: Callable[..., object] = lambda *lot: None,
+    ) -> None:
+        self._go, self._end = treadle.Semaphore(0), treadle.Semaphore(0)
+        ready = treadle.Semaphore(0)
+        told = ready, self._go, self._end
+        self._workers = [Worker(kind, do_when_told, *told, before, function, *lot) for lot in lots]
+        for _ in lots:
+            ready.acquire()
+
+    def feed(self) -> None:
+        self._go.release(len(self._workers))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, failed: object, *error: object) -> None:
+        try:
+            if not failed:
+                self._end.release(len(self._workers))
+                for worker in self._workers:
+                    worker.join()
+        finally:
+            for worker in self._workers:
+                worker.dispose()
+
+
+def do_when_told(
+    ready: treadle.Semaphore,
+    go: treadle.Semaphore,
+    end: treadle.Semaphore,
+    before: Callable[..., object],
+    function: Callable[..., object],
+    *lot: Any,
 ) -> None:
-    jobs = of(shared=shared)
-
-    async def main() -> None:
-        before = native_threads()
-        waiting = [asyncio.create_task(jobs.aio.get()) for _ in range(_TASKS)]
-        await settle()
-        assert native_threads() <= before + shared  # the reactor, one for all objects
-        other.start(jobs.put_many, range(_TASKS))
-        assert sorted(await asyncio.gather(*waiting)) == list(range(_TASKS))
-        assert native_threads() <= before + shared
-
-    asyncio.run(main())
+    before(*lot)
+    ready.release()
+    go.acquire()
+    function(*lot)
+    end.acquire()
 
 
-@pytest.mark.slow
-@both_storages
-def test_a_thread_waits_for_thousands_of_tasks(shared: bool, other: OtherThread) -> None:
-    results = treadle.Queue(100, shared=shared)
+# ---- Queues: thousands of tasks at one
 
-    async def main() -> None:
-        before = native_threads()
-        taking = other.start(lambda: [results.get() for _ in range(_TASKS)])
-        await asyncio.gather(*(results.aio.put(number) for number in range(_TASKS)))
-        assert native_threads() <= before + shared
-        assert sorted(await asyncio.wrap_future(taking)) == list(range(_TASKS))
-
-    asyncio.run(main())
+# Private ones, and those of the drop-in, are used by threads; shared ones by processes as well.
+QUEUES = [
+    pytest.param(partial(kind, shared=shared), by, id=f"{kind.__name__}, by {by}, {shared=}")
+    for kind in KINDS
+    for shared, by in [(False, "thread"), (True, "thread"), (True, "fork")]
+]
+DROP_INS = [
+    pytest.param(kind, "thread", id=f"treadle.queue.{kind.__name__}, by thread")
+    for kind in (treadle.queue.Queue, treadle.queue.PriorityQueue, treadle.queue.LifoQueue)
+]
+UNBOUNDED = [pytest.param(treadle.queue.SimpleQueue, "thread", id="treadle.queue.SimpleQueue")]
+COUNT = 2000
 
 
 @pytest.mark.slow
-def test_thousands_of_tasks_talk_with_another_process_through_one_thread() -> None:
-    questions, answers = treadle.Queue(), treadle.Queue()
-    events = [treadle.Event() for _ in range(_TASKS)]
+@pytest.mark.parametrize(("make", "by"), QUEUES + DROP_INS + UNBOUNDED)
+def test_thousands_of_tasks_get_what_others_put(make: Callable[[], Any], by: str) -> None:
+    with forked(get_by_thousands, make, by) as child:
+        child.expect("each has got one")
 
-    async def ask(number: int) -> int:
-        await questions.aio.put(number)
-        await events[number].aio.wait()
-        answer: int = await answers.aio.get()
-        return answer
+
+def get_by_thousands(line: Connection, make: Callable[[], Any], by: str) -> None:
+    queue = make()
+    halves = range(COUNT // 2), range(COUNT // 2, COUNT)
 
     async def main() -> None:
-        before = native_threads()
-        asking = [asyncio.create_task(ask(number)) for number in range(_TASKS)]
-        await settle()
-        assert native_threads() <= before + 1
-        assert sorted(await asyncio.gather(*asking)) == [2 * n for n in range(_TASKS)]
-        assert native_threads() <= before + 1
+        await begin_reactor()
+        got = await without_threads([queue.aio.get() for _ in range(COUNT)], feeders.feed)
+        assert sorted(got) == list(range(COUNT))
 
-    with forked(_answer, questions, answers, events):
+    with Feeders(by, put_all, *((queue, half) for half in halves)) as feeders:
         asyncio.run(main())
+    line.send("each has got one")
 
 
-def _answer(
-    line: Connection, questions: treadle.Queue, answers: treadle.Queue, events: list[treadle.Event]
-) -> None:
-    for _ in events:
-        number = questions.get()
-        answers.put(2 * number)
-        events[number].set()
+def put_all(queue: Any, items: range) -> None:
+    for item in items:
+        queue.put(item)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("make", "by"), QUEUES + DROP_INS)
+def test_others_get_what_thousands_of_tasks_put(make: Callable[..., Any], by: str) -> None:
+    """There is room for one item at a time."""
+    with forked(put_by_thousands, make, by) as child:
+        child.expect("all have come")
+
+
+def put_by_thousands(line: Connection, make: Callable[..., Any], by: str) -> None:
+    queue, got = make(1), treadle.Queue()
+    queue.put(-1)
+
+    async def main() -> None:
+        await begin_reactor()
+        await without_threads([queue.aio.put(number) for number in range(COUNT)], feeders.feed)
+        numbers = [await got.aio.get() for _ in range(COUNT)]
+        assert sorted([*numbers, await queue.aio.get()]) == list(range(-1, COUNT))
+
+    with Feeders(by, get_half, (queue, got), (queue, got)) as feeders:
+        asyncio.run(main())
+    line.send("all have come")
+
+
+def get_half(queue: Any, got: treadle.Queue) -> None:
+    for _ in range(COUNT // 2):
+        got.put(queue.get())
+
+
+# ---- All objects: a hundred tasks at each of them, at once
+
+EACH = 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("shared", "by"),
+    [
+        pytest.param(False, "thread", id="private ones, by a thread"),
+        pytest.param(True, "thread", id="shared ones, by a thread"),
+        pytest.param(True, "fork", id="shared ones, by a process"),
+    ],
+)
+def test_thousands_of_tasks_that_wait_for_all_kinds_of_objects(shared: bool, by: str) -> None:
+    with forked(wait_for_all_kinds, shared, by) as child:
+        child.expect("none waits any more")
+
+
+def wait_for_all_kinds(line: Connection, shared: bool, by: str) -> None:
+    things = {wait.name: wait.make(shared) for wait in WAITS if shared in wait.storages()}
+
+    async def main() -> None:
+        await begin_reactor()
+        waits = [NAMED[name].use(thing) for name, thing in things.items() for _ in range(EACH)]
+        assert all(await without_threads(waits, holder.feed))
+
+    with Feeders(by, let_all_through, (things,), before=hold_all) as holder:
+        asyncio.run(main())
+    for name, thing in things.items():
+        NAMED[name].settled(thing)
+    line.send("none waits any more")
+
+
+def hold_all(things: dict[str, Any]) -> None:
+    for name, thing in things.items():
+        NAMED[name].hold(thing)
+
+
+def let_all_through(things: dict[str, Any]) -> None:
+    for name, thing in things.items():
+        for _ in range(EACH if NAMED[name].one_each else 1):
+            NAMED[name].end(thing)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("by", ["thread", "fork"])
+def test_thousands_of_tasks_that_receive_at_pipes(by: str) -> None:
+    with forked(receive_by_thousands, by) as child:
+        child.expect("each has received one")
+
+
+def receive_by_thousands(line: Connection, by: str) -> None:
+    pipes = [treadle.Pipe() for _ in range(20)]
+
+    async def main() -> None:
+        await begin_reactor()
+        waits = [here.aio.recv() for here, _ in pipes for _ in range(EACH)]
+        got = await without_threads(waits, sender.feed)
+        assert sorted(got) == sorted([*range(EACH)] * len(pipes))
+
+    with Feeders(by, send_to_all, ([there for _, there in pipes],)) as sender:
+        asyncio.run(main())
+    line.send("each has received one")
+
+
+def send_to_all(ends: list[treadle.Connection]) -> None:
+    for number in range(EACH):
+        for end in ends:
+            end.send(number)

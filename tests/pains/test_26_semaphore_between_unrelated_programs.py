@@ -14,6 +14,8 @@ import pytest
 
 import treadle
 from tests.names.conftest import Start, start
+from tests.names.programs import Program
+from tests.pains.parties import PARTIES
 from tests.pains.programs import seen_in_this_version
 from tests.sync.threads import until
 
@@ -58,27 +60,107 @@ def test_a_program_that_waits_is_woken_by_another(start: Start) -> None:
     assert one.answer() is True
 
 
-def test_a_task_of_a_program_is_woken_by_another(start: Start) -> None:
-    one, two = start(), start()
-    for program in one, two:
-        program.tell("import asyncio")
-        program.tell("work = treadle.Semaphore(0, name='work')")
-    one.begin("asyncio.run(work.aio.acquire())")
-    two.tell("work.release()")
-    assert one.answer() is True
+# What makes one with two permits, which come back when their holder dies.
+each_that_reclaims = pytest.mark.parametrize(
+    "made",
+    [
+        pytest.param("BoundedSemaphore(2, name='licence')", id="BoundedSemaphore"),
+        pytest.param("Semaphore(2, reclaim=True, name='licence')", id="Semaphore"),
+    ],
+)
+each_holder = pytest.mark.parametrize("holder", PARTIES, ids="held by a {}".format)
+each_asker = pytest.mark.parametrize("asker", PARTIES, ids="for a {}".format)
 
 
-def test_a_killed_program_gives_its_permit_back(start: Start) -> None:
+def both(start: Start, made: str) -> tuple[Program, Program]:
     one, two = start(), start()
     for program in one, two:
-        program.tell(_OPEN)
-        program.tell("licence.acquire()")
-    assert two.tell("licence.acquire(blocking=False)") is False
-    two.tell("import warnings; warnings.simplefilter('error')")
-    one.kill()
-    answer = two.tell("licence.acquire()")
-    assert answer.startswith("OwnerDiedWarning: semaphore 'licence'") and str(one.pid) in answer
+        program.tell("import warnings; warnings.simplefilter('error')")
+        program.tell("from tests.pains import parties")
+        program.tell(f"licence = treadle.{made}")
+    return one, two
+
+
+@each_asker
+@each_holder
+@each_that_reclaims
+def test_a_killed_program_gives_its_permit_back(
+    start: Start, made: str, holder: str, asker: str
+) -> None:
+    one, two = both(start, made)
+    one.begin(f"parties.hold(parties.Stdio(), {holder!r}, licence)")
+    assert one.answer() == "holding"
     assert two.tell("licence.acquire()") is True
+    assert two.tell("licence.acquire(blocking=False)") is False
+    one.kill()
+    answer = two.tell(f"parties.call({asker!r}, licence, 'acquire')")
+    assert answer.startswith("OwnerDiedWarning: semaphore 'licence'") and str(one.pid) in answer
+    assert two.tell(f"parties.call({asker!r}, licence, 'acquire')") is True
+    assert two.tell("licence.get_value()") == 0
+
+
+@each_asker
+@each_holder
+@each_that_reclaims
+def test_a_program_that_waits_gets_the_permit_of_one_that_is_killed(
+    start: Start, made: str, holder: str, asker: str
+) -> None:
+    one, two = both(start, made)
+    two.tell("warnings.simplefilter('ignore')")
+    assert two.tell("licence.acquire()") is True
+    one.begin(f"parties.hold(parties.Stdio(), {holder!r}, licence)")
+    assert one.answer() == "holding"
+    two.begin(f"parties.wait(parties.Stdio(), {asker!r}, licence, 'acquire')")
+    assert two.answer() == "waiting"
+    one.kill()
+    assert two.answer() is True
+
+
+@each_asker
+@each_holder
+def test_permits_that_stand_for_work_done_are_nobody_s(
+    start: Start, holder: str, asker: str
+) -> None:
+    """What was taken from a plain Semaphore is used up, whoever dies then; the others go on."""
+    one, two = both(start, "Semaphore(2, name='work')")
+    one.begin(f"parties.hold(parties.Stdio(), {holder!r}, licence)")
+    assert one.answer() == "holding"
+    one.kill()
+    assert two.tell("licence.get_value()") == 1
+    assert two.tell(f"parties.call({asker!r}, licence, 'acquire')") is True
+    two.begin(f"parties.wait(parties.Stdio(), {asker!r}, licence, 'acquire')")
+    assert two.answer() == "waiting"
+    three = start()
+    three.tell("treadle.Semaphore(2, name='work').release()")
+    assert two.answer() is True
+
+
+@each_asker
+@each_holder
+@pytest.mark.parametrize("of", ["Semaphore", "BoundedSemaphore"])
+def test_a_program_that_is_killed_while_it_waits_takes_no_permit(
+    start: Start, of: str, holder: str, asker: str
+) -> None:
+    one, two = both(start, f"{of}(1, name='licence')")
+    assert two.tell("licence.acquire()") is True
+    one.begin(f"parties.wait(parties.Stdio(), {holder!r}, licence, 'acquire')")
+    assert one.answer() == "waiting"
+    one.kill()
+    two.tell("licence.release()")
+    assert two.tell(f"parties.call({asker!r}, licence, 'acquire')") is True
+
+
+def test_a_program_that_is_started_again_has_all_permits(start: Start) -> None:
+    """None are left of its former life, though it was killed with all of them."""
+    for _ in range(3):
+        program = start()
+        program.tell(_OPEN)
+        assert program.tell("[licence.acquire(blocking=False) for _ in range(3)]") == [
+            True,
+            True,
+            False,
+        ]
+        program.kill()
 
 
 def test_programs_that_do_not_agree_are_told(start: Start) -> None:

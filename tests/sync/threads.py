@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import queue
 import threading
@@ -12,7 +13,7 @@ from typing import Any
 
 import treadle
 
-_FUTEX = {"x86_64": 202, "aarch64": 98}[platform.machine()]
+_FUTEX, _PPOLL = {"x86_64": (202, 271), "aarch64": (98, 73)}[platform.machine()]
 
 
 class OtherThread:
@@ -73,6 +74,8 @@ def until_parked(thing: Any, native_id: int) -> None:
 def is_parked(thing: Any, native_id: int) -> bool:
     with open(f"/proc/self/task/{native_id}/syscall") as file:
         call = file.read().split()
+    if isinstance(thing, treadle.Connection) and call[0] == str(_PPOLL):
+        return True
     if call[0] != str(_FUTEX):
         return False
     word = int(call[1], 16)
@@ -81,9 +84,13 @@ def is_parked(thing: Any, native_id: int) -> bool:
 
 def _places(thing: Any) -> list[tuple[int, int]]:
     """Where the words lie that a thread may wait on for the sake of that object."""
+    if isinstance(thing, treadle.Connection):
+        return _mapped("/memfd:treadle")
+    if thing.name is not None:
+        return _mapped(os.path.join(os.environ["TREADLE_NAMES_DIR"], "treadle-"))
     if thing.statistics().shared:
         return _mapped("/memfd:treadle")
-    if isinstance(thing, treadle.Barrier):
+    if isinstance(thing, (treadle.Barrier, treadle.Queue)):
         return _mapped("")  # anonymous memory: the C library's heap
     if isinstance(thing, treadle.Condition):
         return [*_inside(thing._core), *_inside(thing._lock)]
