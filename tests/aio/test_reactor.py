@@ -112,10 +112,11 @@ def test_a_loop_that_ends_strands_nobody(
     """
     thing = wait.make(shared)
     other.do(wait.hold, thing)
-    loop = closable_loop.new_event_loop()
+    loop: Any = closable_loop.new_event_loop()
     abandoned = [loop.create_task(wait.use(thing)) for _ in range(3)]
     loop.run_until_complete(settle())
     loop.close()
+    loop = None  # it refers to its tasks
     if wait.handed_over:
         _forget(abandoned)
 
@@ -136,15 +137,17 @@ def test_a_loop_that_ends_while_notified_passes_on(
 ) -> None:
     thing = wait.make(shared)
     wait.hold(thing)
-    loop = closable_loop.new_event_loop()
+    loop: Any = closable_loop.new_event_loop()
     abandoned = [loop.create_task(wait.use(thing)) for _ in range(2)]
     loop.run_until_complete(settle())
 
     async def main() -> None:
+        nonlocal loop
         heir = spawn(wait.use(thing))
         await settle()
         wait.end(thing)
         loop.close()
+        loop = None
         _forget(abandoned)
         assert await heir is True
         wait.settled(thing)

@@ -92,6 +92,7 @@ cdef class Waiter:
     cdef object timeout
     cdef object timer
     cdef object suspended  # what the task is suspended at, as an iterator
+    cdef set kept  # among these its loop refers to it while it is parked
 
     def __cinit__(self, attempt=None, timeout=None):
         self.place.owner = <void*>self
@@ -217,7 +218,25 @@ cdef class Waiter:
             return None
         self.again = True
         self.lined_up = False
+        if self.kept is None and self.timer is None:
+            self._keep()
         return self.signal
+
+    cdef int _keep(self) except -1:
+        """Nothing else may refer to the task: the lot does not, and asyncio does by weak references only. So the loop has
+        to, or the collector destroys a task that waits. With a timeout the loop's timer refers to it. A loop that was closed
+        lets go of its tasks when it is dropped itself.
+        """
+        parked = getattr(self.loop, "_treadle_parked", None)
+        if parked is None:
+            parked = set()
+            try:
+                self.loop._treadle_parked = parked
+            except AttributeError:  # not a loop of Python's making; trio refers to its tasks itself
+                return 0
+        self.kept = parked
+        self.kept.add(self)
+        return 0
 
     cdef object _next_turn(self):
         signal = _new_signal(self.loop)
@@ -235,6 +254,7 @@ cdef class Waiter:
         timer, self.timer = self.timer, None
         if timer is not None:
             timer.cancel()
+        self._let_go()
         self.suspended = None
         self.used = used
         task_leave(self.place, self.mapping, used)
@@ -243,6 +263,12 @@ cdef class Waiter:
             _tell()
         elif tasks_notified():
             self._tell_later()
+        return 0
+
+    cdef int _let_go(self) except -1:
+        kept, self.kept = self.kept, None
+        if kept is not None:
+            kept.discard(self)
         return 0
 
     cdef _tell_later(self):
@@ -370,6 +396,7 @@ cdef bint _deliver_here(Waiter waiter) except -1:
             return not task_attempts() and _current_task(waiter.loop) is None
         except RuntimeError:  # the loop is closed: its task will never run again
             pass
+        waiter._let_go()
     task_leave(waiter.place, waiter.mapping, False)  # or it is cancelled already: it goes to the next at once
     return False
 
@@ -388,6 +415,7 @@ cdef _deliver_elsewhere(loop, list waiters):
     except RuntimeError:  # the loop is closed: its tasks will never run again
         for waiter in waiters:
             task_leave(waiter.place, waiter.mapping, False)
+            (<Waiter>waiter)._let_go()
 
 
 # ---- Who a task is
