@@ -10,7 +10,10 @@ Lock, RLock, Condition, Semaphore, BoundedSemaphore, Event, Barrier and Timer ar
 True
 """
 
+import abc
+import sys
 import threading as _standard
+import types
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -41,6 +44,20 @@ else:
     from threading import *  # noqa: F403  what the running Python has
 
     __all__ = list(_standard.__all__)
+
+    class _Module(types.ModuleType):
+        """Threads call the hook of the standard module: so it is set there, and read from there."""
+
+        @property
+        def excepthook(self):
+            return _standard.excepthook
+
+        @excepthook.setter
+        def excepthook(self, hook):
+            _standard.excepthook = hook
+
+    del excepthook
+    sys.modules[__name__].__class__ = _Module
 
 
 class _FactoryType(type):
@@ -171,8 +188,33 @@ class Barrier(treadle.Barrier):
         super().__init__(parties, action, timeout, shared=False, label=call_site())
 
 
-class Timer(treadle.Timer):
+class _TimerType(abc.ABCMeta):  # so that subclasses may be abstract, as the standard library's
+    """A subclass with a ``run`` of its own expects that to begin with ``start``, and waits there.
+
+    That takes a thread for each: such a subclass is made one of the standard library's Timer.
+    """
+
+    def __new__(
+        cls, name: str, bases: tuple[type, ...], members: dict[str, Any], **options: Any
+    ) -> Any:
+        known = (*treadle.Timer.__mro__, *(Timer.__mro__ if bases != (treadle.Timer,) else ()))
+        others = [vars(each) for base in bases for each in base.__mro__ if each not in known]
+        if bases != (treadle.Timer,) and any("run" in each for each in [members, *others]):
+            standard = tuple(_standard.Timer if base is Timer else base for base in bases)
+            return types.new_class(name, standard, options, lambda own: own.update(members))
+        return super().__new__(cls, name, bases, members, **options)
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return cls.__subclasscheck__(type(instance))
+
+    def __subclasscheck__(cls, of: type) -> bool:
+        return super().__subclasscheck__(of) or (cls is Timer and issubclass(of, _standard.Timer))
+
+
+class Timer(treadle.Timer, metaclass=_TimerType):
     """A call of a function after a while: ``threading.Timer``, without a thread of its own.
+
+    A subclass with a ``run`` of its own is the standard library's, with a thread for each timer.
 
     >>> from treadle import threading
     >>> timer = threading.Timer(0.01, print, ["tick"])
@@ -181,9 +223,63 @@ class Timer(treadle.Timer):
     tick
     """
 
+    _returned = False
+    _finished: "Event | None" = None
+
+    @property
+    def finished(self) -> Event:
+        """An event that is set once the function has returned, or the timer was cancelled."""
+        event: Event = self.__dict__.setdefault("_finished", Event())
+        if self._returned:  # or it will see the event
+            event.set()
+        return event
+
+    def cancel(self) -> bool:
+        """As ``treadle.Timer.cancel``."""
+        cancelled = super().cancel()
+        self._finish()
+        return cancelled
+
+    def run(self) -> None:
+        """Calls the function."""
+        super().run()
+        self._finish()
+
+    def _finish(self) -> None:
+        self._returned = True
+        if self._finished is not None:
+            self._finished.set()
+
+    if hasattr(_standard.Thread, "setDaemon"):
+
+        def getName(self) -> str:
+            """Returns the name; deprecated, use the name attribute."""
+            _deprecated_accessor("getName", "get the name")
+            return self.name
+
+        def setName(self, name: str) -> None:
+            """Sets the name; deprecated, use the name attribute."""
+            _deprecated_accessor("setName", "set the name")
+            self.name = name
+
+        def isDaemon(self) -> bool:
+            """Returns whether it is a daemon; deprecated, use the daemon attribute."""
+            _deprecated_accessor("isDaemon", "get the daemon")
+            return self.daemon
+
+        def setDaemon(self, daemonic: bool) -> None:
+            """Makes it a daemon, or not; deprecated, use the daemon attribute."""
+            _deprecated_accessor("setDaemon", "set the daemon")
+            self.daemon = daemonic
+
 
 def _deprecated(old: str, new: str) -> None:
     warnings.warn(f"{old}() is deprecated, use {new}() instead", DeprecationWarning, stacklevel=3)
+
+
+def _deprecated_accessor(old: str, new: str) -> None:
+    message = f"{old}() is deprecated, {new} attribute instead"
+    warnings.warn(message, DeprecationWarning, stacklevel=3)
 
 
 if not TYPE_CHECKING:

@@ -1,0 +1,126 @@
+"""treadle.threading, where the interpreter's own tests of locks do not look."""
+
+from __future__ import annotations
+
+import abc
+import threading as standard
+from typing import Any
+
+import pytest
+
+from treadle import threading
+
+
+def test_the_hook_for_exceptions_is_the_one_that_threads_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[type[BaseException]] = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: seen.append(args.exc_type))
+    thread = threading.Thread(target=lambda: {}["missing"])
+    thread.start()
+    thread.join()
+    assert seen == [KeyError]
+    assert threading.excepthook is standard.excepthook
+    monkeypatch.undo()
+    assert threading.excepthook is standard.excepthook
+
+
+# ---- Timer
+
+
+class Repeating(threading.Timer):
+    """The recipe that every second program has."""
+
+    def run(self) -> None:
+        while not self.finished.wait(self.interval):
+            self.function(*self.args, **self.kwargs)
+
+
+class Twice(Repeating):
+    pass
+
+
+class Noted:
+    def run(self: Any) -> None:
+        self.function("noted")
+
+
+class NotedTimer(Noted, threading.Timer):
+    pass
+
+
+class AbstractTimer(threading.Timer, abc.ABC):
+    @abc.abstractmethod
+    def run(self) -> None: ...
+
+
+class ConcreteTimer(AbstractTimer):
+    def run(self) -> None:
+        self.function("noted")
+
+
+@pytest.mark.parametrize("kind", [Repeating, Twice])
+def test_a_timer_that_repeats_itself(kind: Any) -> None:
+    called: list[int] = []
+
+    def call() -> None:
+        called.append(1)
+        if len(called) == 3:
+            timer.cancel()
+
+    timer = kind(0.001, call)
+    timer.start()
+    timer.join()
+    assert len(called) == 3
+    assert isinstance(timer, threading.Timer)
+    assert issubclass(kind, threading.Timer)
+
+
+@pytest.mark.parametrize("kind", [NotedTimer, ConcreteTimer])
+def test_a_run_of_a_base_begins_with_start(kind: Any) -> None:
+    called: list[str] = []
+    timer = kind(3600, called.append)
+    timer.start()
+    timer.join()
+    assert called == ["noted"]
+
+
+def test_subclasses_without_a_run_share_the_scheduler() -> None:
+    class Named(threading.Timer):
+        def __init__(self, seconds: float) -> None:
+            super().__init__(seconds, int)
+
+    assert not isinstance(Named(1), standard.Thread)
+    assert isinstance(Named(1), threading.Timer)
+    assert not isinstance(standard.Thread(), threading.Timer)
+
+
+def test_finished_is_set_once_the_function_has_returned() -> None:
+    looks: list[bool] = []
+    timer = threading.Timer(0, lambda: looks.append(timer.finished.is_set()))
+    timer.start()
+    assert timer.finished.wait()
+    assert looks == [False]
+
+
+def test_finished_is_set_by_cancel() -> None:
+    for looked_at_before in (True, False):
+        timer = threading.Timer(3600, int)
+        if looked_at_before:
+            assert not timer.finished.is_set()
+        timer.cancel()
+        assert timer.finished.is_set()
+
+
+@pytest.mark.skipif(not hasattr(standard.Thread, "setDaemon"), reason="this Python has them not")
+def test_the_deprecated_names_of_a_timer() -> None:
+    timer: Any = threading.Timer(3600, int)
+    with pytest.warns(DeprecationWarning, match="set the daemon attribute") as caught:
+        timer.setDaemon(True)
+    assert caught[0].filename == __file__
+    with pytest.warns(DeprecationWarning, match="get the daemon attribute"):
+        assert timer.isDaemon()
+    with pytest.warns(DeprecationWarning, match="set the name attribute"):
+        timer.setName("tick")
+    with pytest.warns(DeprecationWarning, match="get the name attribute"):
+        assert timer.getName() == "tick"
