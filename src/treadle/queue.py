@@ -25,3 +25,6 @@ if not TYPE_CHECKING:
     # Whatever else the running Python has.
     def __getattr__(name: str) -> Any:
         return getattr(_standard, name)
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *dir(_standard)})

@@ -286,3 +286,6 @@ if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
         return getattr(_standard, name)
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *dir(_standard)})

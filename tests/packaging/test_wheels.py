@@ -125,6 +125,7 @@ def test_the_interpreters_own_tests_pass_on_the_dropins(
     if subprocess.run([python, "-c", "import test.test_asyncio"], check=False).returncode != 0:
         pytest.skip(f"CPython {version} comes without its own tests (the package `test`)")
     commands = [
+        [python, "-m", "tests.dropins.exports"],
         [python, "-m", "tests.conformance.suites"],
         *([python, "-m", "tests.conformance.dropins", suite] for suite in SUITES),
     ]
