@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
 import queue
@@ -94,6 +95,8 @@ def _places(thing: Any) -> list[tuple[int, int]]:
         return _mapped("")  # anonymous memory: the C library's heap
     if isinstance(thing, treadle.Condition):
         return [*_inside(thing._core), *_inside(thing._lock)]
+    if isinstance(thing, treadle.Queue):
+        return [area for store in gc.get_referents(thing) for area in _inside(store)]
     return _inside(thing)
 
 

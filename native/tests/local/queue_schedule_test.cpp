@@ -76,7 +76,10 @@ struct Sequential {
                     after.items.erase(after.items.begin());
                 }
                 break;
-            case Call::give_back: after.items.insert(after.items.begin(), op.call.value); break;
+            case Call::give_back:
+                if (mode == 2) reply = number(Result::shut);
+                else after.items.insert(after.items.begin(), op.call.value);
+                break;
             case Call::done:
                 if (unfinished == 0) reply = number(Result::overflow);
                 else --after.unfinished;
@@ -277,6 +280,7 @@ TEST(a_shutdown_reaches_all_who_wait) {
     schedule::check("local queue, g g x", within(2), scripts({}, {"g", "g", "x"}));
     schedule::check("local queue of 1, pp gg x", within(2), scripts({1}, {"pp", "gg", "x"}));
     schedule::check("local queue of 1, pp g X", within(2), scripts({1}, {"pp", "g", "X"}));
+    schedule::check("local queue, gr pp X", within(2), scripts({}, {"gr", "pp", "X"}));
     schedule::check("local queue, pj X", within(2), scripts({}, {"ppj", "X", "x"}));
 }
 

@@ -67,15 +67,21 @@ struct Gates {
         Wait wait;
         return gates.attempt_done(who, count, wait);
     }
-    void give_back() {
+    Result give_back() {
         Wait wait;
-        CHECK_EQ(gates.attempt_begin_return(who, wait), Result::done);
-        gates.end_return(gates.count() + 1);
+        const Result result = gates.attempt_begin_return(who, wait);
+        if (result == Result::done) gates.end_return(gates.count() + 1);
+        return result;
+    }
+    void look(std::uint64_t count) {
+        Wait wait;
+        CHECK_EQ(gates.attempt_begin_look(who, wait), Result::done);
+        gates.end_look(count);
     }
     void shut_down(Mode mode, std::uint64_t dropped = 0) {
         Wait wait;
         CHECK_EQ(gates.attempt_begin_shut_down(who, mode, wait), Result::done);
-        gates.end_shut_down(dropped);
+        gates.end_shut_down(gates.count() - dropped, dropped);
     }
     /// Wakes to the word since the last call.
     int wakes(const Wait& sleeper) {
@@ -227,6 +233,46 @@ TEST(another_bound_makes_putters_look) {
     CHECK_EQ(g.put(putter), Result::done);
 }
 
+TEST(who_waits_looks_again_where_the_items_have_changed_by_themselves) {
+    Gates g(2);
+    Wait getter, putter;
+    CHECK_EQ(g.get(getter), Result::empty);
+    g.look(0);
+    CHECK_EQ(g.wakes(getter), 0);
+    g.look(2);
+    CHECK_EQ(g.wakes(getter), kAll);
+    CHECK(!g.would_sleep(getter));
+    CHECK_EQ(g.put(putter), Result::full);
+    g.look(1);
+    CHECK_EQ(g.wakes(putter), kAll);
+    CHECK(!g.would_sleep(putter));
+    CHECK_EQ(g.gates.count(), 1u);
+    CHECK_EQ(g.gates.unfinished(), 0u, "nothing was put");
+}
+
+TEST(another_count_of_unfinished_work_lets_joiners_go_at_zero) {
+    Gates g;
+    CHECK_EQ(g.put(), Result::done);
+    Wait joiner;
+    CHECK_EQ(g.gates.attempt_join(g.who, joiner), Result::empty);
+    g.gates.set_unfinished(2);
+    CHECK_EQ(g.wakes(joiner), 0);
+    g.gates.set_unfinished(0);
+    CHECK_EQ(g.wakes(joiner), kAll);
+    CHECK(!g.would_sleep(joiner));
+    CHECK_EQ(g.gates.attempt_join(g.who, joiner), Result::done);
+}
+
+TEST(a_shutdown_counts_what_was_dropped_and_what_is_left_apart) {
+    Gates g;
+    for (int i = 0; i < 3; ++i) CHECK_EQ(g.put(), Result::done);
+    Wait wait;
+    CHECK_EQ(g.gates.attempt_begin_shut_down(g.who, Mode::shut_now, wait), Result::done);
+    g.gates.end_shut_down(0, 2);
+    CHECK_EQ(g.gates.count(), 0u);
+    CHECK_EQ(g.gates.unfinished(), 1u);
+}
+
 TEST(join_ends_with_the_last_that_is_done) {
     Gates g;
     Wait joiner;
@@ -297,8 +343,8 @@ TEST(a_shutdown_at_once_drops_what_is_there_and_never_becomes_milder) {
     CHECK(g.gates.mode() == Mode::shut_now);
     CHECK_EQ(g.get(), Result::shut);
     CHECK_EQ(g.put(), Result::shut);
-    g.give_back();
-    CHECK_EQ(g.get(), Result::shut, "even if an item has come back since");
+    CHECK_EQ(g.give_back(), Result::shut, "what comes back now is thrown away as well");
+    CHECK_EQ(g.gates.count(), 0u);
 }
 
 TEST(all_who_wait_are_told_of_a_shutdown) {
@@ -345,7 +391,7 @@ TEST(a_section_keeps_others_out_from_begin_to_end) {
     CHECK_EQ(gates.attempt_done(first, 1, wait), Result::done);
     CHECK_EQ(gates.attempt_join(first, wait), Result::done);
     CHECK_EQ(gates.attempt_begin_shut_down(first, Mode::shut_now, wait), Result::done);
-    gates.end_shut_down(0);
+    gates.end_shut_down(0, 0);
     CHECK_EQ(gates.attempt_begin_put(first, wait), Result::shut);
     CHECK_EQ(gates.attempt_begin_get(first, wait), Result::shut);
     CHECK(!gates.entered_by(1) && !gates.entered_by(2));

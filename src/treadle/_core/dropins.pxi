@@ -39,6 +39,7 @@ cdef class PrivateQueue(Queue):
     cdef int _make_private(self, maxsize, base) except -1:
         if type(self) is not base and _has_hooks_of_its_own(type(self), base):
             self.store = _hook_store(self, max(_whole(maxsize), 0), _label(None))
+            self._init(maxsize)
             return 0
         return self._make(maxsize, False, 0, None)
 
@@ -94,7 +95,7 @@ cdef class PrivateQueue(Queue):
 
     @property
     def unfinished_tasks(self):
-        """How many items were put and are not done with.
+        """How many items were put and are not done with. May be set, as in the standard library.
 
         >>> from treadle import queue
         >>> queue.Queue().unfinished_tasks
@@ -103,7 +104,12 @@ cdef class PrivateQueue(Queue):
         self._made()
         cdef QueueFigures figures
         self.store.figures(&figures)
-        return figures.unfinished
+        return <int64_t>figures.unfinished
+
+    @unfinished_tasks.setter
+    def unfinished_tasks(self, unfinished):
+        self._made()
+        (<_PrivateStore>self.store).set_unfinished(<uint64_t><int64_t>_whole(unfinished))  # a hook may count down before the put counts up
 
     def _init(self, maxsize):
         self.queue = deque()

@@ -22,8 +22,12 @@ cdef class _PrivateStore(_Store):
     cdef int set_maxsize(self, uint64_t maxsize) except -1:
         raise NotImplementedError
 
+    cdef int set_unfinished(self, uint64_t unfinished) except -1:
+        raise NotImplementedError
+
     cdef int give_back(self, object item) except -1:
-        """Puts back an item that was taken: the next to be taken, or where its order puts it."""
+        """Puts back an item that was taken: the next to be taken, or where its order puts it. Where all items were thrown
+        away, it is too, and counts as done."""
         raise NotImplementedError
 
     cdef _Claim claim(self, int64_t ns):
@@ -235,13 +239,21 @@ cdef class _LocalStore(_PrivateStore):
 
     cdef int give_back(self, object item) except -1:
         Py_INCREF(item)
-        if local_return(&self.queue, <void*>item) != DONE:
-            Py_DECREF(item)
-            raise MemoryError
-        return _tell()
+        cdef int result = local_return(&self.queue, <void*>item)
+        if result == DONE:
+            return _tell()
+        Py_DECREF(item)
+        if result == SHUT:
+            self.done()
+            return 0
+        raise MemoryError
 
     cdef int set_maxsize(self, uint64_t maxsize) except -1:
         self.queue.gates.set_max_items(maxsize)
+        return _tell()
+
+    cdef int set_unfinished(self, uint64_t unfinished) except -1:
+        self.queue.gates.set_unfinished(unfinished)
         return _tell()
 
     cdef int done(self) except -1:
@@ -321,6 +333,10 @@ cdef class _GuardedStore(_PrivateStore):
     cdef object take_item(self):
         """Removes the next item; raises without having done so."""
         raise NotImplementedError
+
+    cdef int return_item(self, object item) except -1:
+        """Adds an item that was taken before."""
+        return self.store_item(item)
 
     cdef uint64_t held(self) except? 0xffffffffffffffff:
         """How many items there are."""
@@ -407,42 +423,64 @@ cdef class _GuardedStore(_PrivateStore):
             _withhold(result, "")
         return self._take_inside(waiter.wait)
 
+    cdef bint put_now(self, object item) except -1:
+        if self.gates.full() and self.gates.is_shut():
+            raise ShutDown
+        return _PrivateStore.put_now(self, item)
+
     cdef object attempt_join(self, Waiter waiter):
+        self._check_not_inside()
         waiter._begin(self.handle)
         return True if gates_join_attempt(&self.gates, &waiter.wait) == DONE else _PENDING
 
     cdef int give_back(self, object item) except -1:
+        cdef uint64_t count
         self._check_not_inside()
-        guarded_begin_return(&self.gates)
+        if guarded_begin_return(&self.gates) == SHUT:
+            self.done()
+            return 0
+        count = self.gates.count()
         try:
-            self.store_item(item)
+            self.return_item(item)
+            count += 1
+            count = self.held()
         finally:
-            self.gates.end_return(self.held())
+            self.gates.end_return(count)
         return _tell()
 
     cdef int set_maxsize(self, uint64_t maxsize) except -1:
         self.gates.set_max_items(maxsize)
         return _tell()
 
+    cdef int set_unfinished(self, uint64_t unfinished) except -1:
+        self.gates.set_unfinished(unfinished)
+        return _tell()
+
     cdef int done(self) except -1:
+        self._check_not_inside()
         cdef int result = gates_done(&self.gates, 1)
         _tell()
         return result
 
     cdef int join(self, int64_t ns) except -2:
+        self._check_not_inside()
         return gates_join(&self.gates, ns)
 
     cdef int shut_down(self, bint immediate) except -1:
-        cdef uint64_t dropped = 0
+        cdef uint64_t dropped = 0, count
+        cdef list thrown_away = []  # finalizers run when all is done
         self._check_not_inside()
         guarded_begin_shut_down(&self.gates, immediate)
+        count = self.gates.count()
         try:
             if immediate:
-                while self.held() != 0:
-                    self.take_item()
+                count = self.held()
+                while count != 0:
+                    thrown_away.append(self.take_item())
                     dropped += 1
+                    count = self.held()
         finally:
-            self.gates.end_shut_down(dropped)
+            self.gates.end_shut_down(count, dropped)
         return _tell()
 
     cdef uint64_t size(self) noexcept:
@@ -537,7 +575,51 @@ cdef class _HookStore(_GuardedStore):
     """A subclass keeps the items itself: ``_init``, ``_qsize``, ``_put`` and ``_get``, as ``queue.Queue`` has it."""
 
     cdef object owner  # a weak reference: the queue refers to its store
-    cdef object lent  # items on their way back from a lease, which the hooks know nothing of
+    cdef object returned  # items that were taken and came back, which the hooks know nothing of
+    cdef uint64_t taken  # not what is missing of those that were put: hooks may drop some, and count as they like
+
+    # As in the standard library, where each call asks for the size: what the hooks keep may have changed since the last.
+
+    cdef int _look(self) except -1:
+        self._check_not_inside()
+        guarded_begin_look(&self.gates)
+        cdef uint64_t count = self.gates.count()
+        try:
+            count = self.held()
+        finally:
+            self.gates.end_look(count)
+        return _tell()
+
+    cdef int put(self, object item, int64_t ns) except -1:
+        self._look()
+        return _GuardedStore.put(self, item, ns)
+
+    cdef object get_as_is(self, int64_t ns):
+        self._look()
+        return _GuardedStore.get_as_is(self, ns)
+
+    cdef bint put_now(self, object item) except -1:
+        self._look()
+        if self.gates.full():
+            return _GuardedStore.put_now(self, item)
+        try:
+            _GuardedStore.put(self, item, 0)
+        except Full:
+            return False
+        return True
+
+    cdef object attempt_item(self, object item, Waiter waiter):
+        self._look()
+        return _GuardedStore.attempt_item(self, item, waiter)
+
+    cdef object attempt_as_is(self, Waiter waiter):
+        self._look()
+        return _GuardedStore.attempt_as_is(self, waiter)
+
+    cdef int figures(self, QueueFigures* f) except -1:
+        _GuardedStore.figures(self, f)
+        f.taken = self.taken
+        return 0
 
     cdef object _queue(self):
         queue = self.owner()
@@ -546,24 +628,27 @@ cdef class _HookStore(_GuardedStore):
         return queue
 
     cdef uint64_t held(self) except? 0xffffffffffffffff:
-        return self._queue()._qsize() + len(self.lent)
+        return self._queue()._qsize() + len(self.returned)
 
     cdef int store_item(self, object item) except -1:
-        if type(item) is _Returned:
-            self.lent.appendleft(item)
-        else:
-            self._queue()._put(item)
+        self._queue()._put(item)
         return 0
 
     cdef object take_item(self):
-        return self.lent.popleft() if self.lent else self._queue()._get()
+        item = self.returned.popleft() if self.returned else self._queue()._get()
+        self.taken += 1
+        return item
+
+    cdef int return_item(self, object item) except -1:
+        self.returned.appendleft(item)
+        self.taken -= 1
+        return 0
 
 
 cdef _Store _hook_store(object queue, uint64_t maxsize, bytes label):
     cdef _HookStore store = _HookStore.__new__(_HookStore)
     store.text = label
     store.owner = _weak_reference(queue)
-    store.lent = deque()
+    store.returned = deque()
     store.gates.initialise(maxsize)
-    queue._init(maxsize)
     return store

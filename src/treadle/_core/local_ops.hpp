@@ -186,8 +186,11 @@ inline int guarded_begin_get(GuardedTurnstile* gates, std::int64_t timeout, Wait
         },
         [&] { return gates->gettable(); }, Result::empty, timeout);
 }
-inline void guarded_begin_return(GuardedTurnstile* gates) noexcept {
-    briefly_held([&](auto& who, Wait& wait) { return gates->attempt_begin_return(who, wait); });
+inline int guarded_begin_return(GuardedTurnstile* gates) noexcept {
+    return static_cast<int>(briefly_held([&](auto& who, Wait& wait) { return gates->attempt_begin_return(who, wait); }));
+}
+inline void guarded_begin_look(GuardedTurnstile* gates) noexcept {
+    briefly_held([&](auto& who, Wait& wait) { return gates->attempt_begin_look(who, wait); });
 }
 inline void guarded_begin_shut_down(GuardedTurnstile* gates, bool now) noexcept {
     briefly_held([&](auto& who, Wait& wait) {

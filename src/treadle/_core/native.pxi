@@ -485,18 +485,22 @@ cdef extern from "local_ops.hpp" namespace "treadle::core" nogil:
         bint full()
         bint is_shut()
         void set_max_items(uint64_t)
+        void set_unfinished(uint64_t)
     cppclass LocalQueue:
         LocalGates gates
         void free_memory()
     cppclass GuardedTurnstile:
         void initialise(uint64_t max_items)
         void set_max_items(uint64_t)
+        void set_unfinished(uint64_t)
         uint64_t count()
         bint full()
+        bint is_shut()
         void end_put(uint64_t count, uint32_t added, const Wait&)
         void end_get(uint64_t count, uint32_t taken, const Wait&)
         void end_return(uint64_t count)
-        void end_shut_down(uint64_t dropped)
+        void end_look(uint64_t count)
+        void end_shut_down(uint64_t count, uint64_t dropped)
     void local_initialise(LocalQueue*, uint64_t, bint)
     bint local_put_now(LocalQueue*, void*)
     bint local_get_now(LocalQueue*, void**)
@@ -519,7 +523,8 @@ cdef extern from "local_ops.hpp" namespace "treadle::core" nogil:
     void gates_figures(GuardedTurnstile*, QueueFigures*)
     int guarded_begin_put(GuardedTurnstile*, int64_t, Wait*)
     int guarded_begin_get(GuardedTurnstile*, int64_t, Wait*)
-    void guarded_begin_return(GuardedTurnstile*)
+    int guarded_begin_return(GuardedTurnstile*)
+    void guarded_begin_look(GuardedTurnstile*)
     void guarded_begin_shut_down(GuardedTurnstile*, bint)
     bint guarded_is_mine(GuardedTurnstile*)
 

@@ -59,10 +59,12 @@ public:
         return Result::done;
     }
 
-    // An item that was got is the next to be got again, whatever the bound and even after a shutdown. blocked or no_memory.
+    // An item that was got is the next to be got again, whatever the bound and even after a shutdown. blocked, no_memory, or
+    // shut: all items were thrown away, and the caller throws this one away.
     template <class Who>
     Result attempt_return(Who& who, Item item, Wait& wait) noexcept {
-        if (gates.attempt_begin_return(who, wait) == Result::blocked) return Result::blocked;
+        const Result begun = gates.attempt_begin_return(who, wait);
+        if (begun != Result::done) return begun;
         const std::uint64_t count = gates.count();
         if (count == room_ && !grow(count)) {
             gates.end_return(count);
@@ -78,9 +80,9 @@ public:
     template <class Who, class Drop>
     Result attempt_shut_down(Who& who, bool now, Wait& wait, Drop drop) noexcept {
         if (gates.attempt_begin_shut_down(who, now ? Mode::shut_now : Mode::shut, wait) == Result::blocked) return Result::blocked;
-        const std::uint64_t count = now ? gates.count() : 0;
-        for (std::uint64_t i = 0; i < count; ++i) drop(ring_[(first_ + i) & (room_ - 1)]);
-        gates.end_shut_down(count);
+        const std::uint64_t count = gates.count(), dropped = now ? count : 0;
+        for (std::uint64_t i = 0; i < dropped; ++i) drop(ring_[(first_ + i) & (room_ - 1)]);
+        gates.end_shut_down(count - dropped, dropped);
         return Result::done;
     }
 

@@ -104,16 +104,42 @@ public:
         if (wanted) World::wake(&putters_, static_cast<int>(taken));
         if (others) World::wake(&getters_, 1);
     }
-    // In place of end_get: what was taken before comes back, to be taken again.
+    // In place of end_get: what was taken before comes back, to be taken again. blocked, or shut: everything was thrown away,
+    // and so is this.
     template <class Who>
     Result attempt_begin_return(Who& who, Wait& wait) noexcept {
-        return section_.attempt_enter(who, wait) == Result::blocked ? Result::blocked : Result::done;
+        if (section_.attempt_enter(who, wait) == Result::blocked) return Result::blocked;
+        return mode() == Mode::shut_now ? leave(Result::shut) : Result::done;
     }
     void end_return(std::uint64_t count) noexcept {
         count_.store(count, std::memory_order_release);
         const bool wanted = rouse(getters_);
         section_.release();
         if (wanted) World::wake(&getters_, 1);
+    }
+
+    // For items that are kept elsewhere, and may change by themselves: done is inside the section; then end_look with how many
+    // there are.
+    template <class Who>
+    Result attempt_begin_look(Who& who, Wait& wait) noexcept {
+        return section_.attempt_enter(who, wait);
+    }
+    void end_look(std::uint64_t count) noexcept {
+        const bool changed = count != count_.load(std::memory_order_relaxed);
+        count_.store(count, std::memory_order_release);
+        const bool getters = changed && rouse(getters_);
+        const bool putters = changed && rouse(putters_);
+        section_.release();
+        if (getters) World::wake(&getters_, word::kWakeAll);
+        if (putters) World::wake(&putters_, word::kWakeAll);
+    }
+
+    // Needs no section, for the same reason as set_max_items(); the caller sees to it that nobody else counts meanwhile.
+    void set_unfinished(std::uint64_t unfinished) noexcept {
+        unfinished_.store(unfinished, std::memory_order_release);
+        if (unfinished != 0) return;
+        joiners_.fetch_add(2, std::memory_order_release);  // SYNC tasks→joiner: that none are left
+        World::wake(&joiners_, word::kWakeAll);
     }
 
     // `count` items are done with. blocked, or overflow: more than were put.
@@ -132,7 +158,8 @@ public:
     template <class Who>
     Result attempt_join(Who& who, Wait& wait) noexcept {
         if (section_.attempt_enter(who, wait) == Result::blocked) return Result::blocked;
-        return joinable() ? leave(Result::done) : wait_at(joiners_, seen(joiners_), wait, Result::empty);
+        const std::uint32_t seen = joiners_.load(std::memory_order_acquire);  // SYNC tasks→joiner: before it asks for the count
+        return joinable() ? leave(Result::done) : wait_at(joiners_, seen, wait, Result::empty);
     }
 
     // Inside the section afterwards, for whoever throws the items away; then end_shut_down. It never becomes milder.
@@ -142,9 +169,9 @@ public:
         if (mode() < to) mode_.store(static_cast<std::uint32_t>(to), std::memory_order_release);
         return Result::done;
     }
-    // `dropped` items were thrown away, and count as done.
-    void end_shut_down(std::uint64_t dropped) noexcept {
-        count_.store(count_.load(std::memory_order_relaxed) - dropped, std::memory_order_release);
+    // `count` items are in the queue now; `dropped` were thrown away, and count as done.
+    void end_shut_down(std::uint64_t count, std::uint64_t dropped) noexcept {
+        count_.store(count, std::memory_order_release);
         const std::uint64_t left = unfinished_.load(std::memory_order_relaxed);
         unfinished_.store(left - (dropped < left ? dropped : left), std::memory_order_release);
         for (auto* gate : {&getters_, &putters_, &joiners_}) rouse(*gate);
