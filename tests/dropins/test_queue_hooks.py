@@ -437,3 +437,71 @@ def test_hooks_may_look_at_the_queue() -> None:
     jobs.put(1)
     jobs.put(2)
     assert seen == [(2, 0, False, False), (2, 1, False, False)]
+
+
+# ---- mutex
+
+
+class SkipsRepeats(queue.Queue):
+    """As the observers of a well-known package have it: what equals the latest is not put."""
+
+    latest: Any = None
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        with self.mutex:
+            repeated = item == self.latest
+        if not repeated:
+            super().put(item, block, timeout)
+
+    def _put(self, item: Any) -> None:
+        super()._put(item)
+        self.latest = item
+
+    def clear(self) -> None:
+        with self.mutex:
+            self.queue.clear()
+            self.unfinished_tasks = 0
+
+
+def test_a_subclass_looks_at_its_own_under_the_mutex() -> None:
+    jobs = SkipsRepeats()
+    for item in "aabbba":
+        jobs.put(item)
+    assert [jobs.get() for _ in range(jobs.qsize())] == ["a", "b", "a"]
+
+
+def test_what_was_changed_under_the_mutex_is_told_to_who_waits(other: OtherThread) -> None:
+    jobs = SkipsRepeats(1)
+    jobs.put("a")
+    putting = other.start(jobs.put, "b")
+    until_parked(jobs, other.native_id)
+    jobs.clear()
+    putting.result()
+    assert jobs.get() == "b"
+    jobs.task_done()
+    getting = other.start(jobs.get)
+    until_parked(jobs, other.native_id)
+    with jobs.mutex:
+        jobs.queue.append("c")
+    assert getting.result() == "c"
+    jobs.join()
+
+
+def test_the_mutex_keeps_others_out(other: OtherThread) -> None:
+    jobs = SkipsRepeats()
+    jobs.mutex.acquire()
+    putting = other.start(jobs.put, "a")
+    assert not jobs.queue
+    with pytest.raises(RuntimeError, match="was used by the very code"):
+        jobs.get_nowait()
+    jobs.mutex.release()
+    putting.result()
+    assert jobs.get() == "a"
+    with pytest.raises(RuntimeError, match="release unlocked lock"):
+        jobs.mutex.release()
+
+
+def test_a_queue_without_hooks_has_none_and_says_what_has() -> None:
+    with pytest.raises(AttributeError, match="a subclass that has hooks of its own"):
+        _ = queue.Queue().mutex
+    assert not hasattr(queue.PriorityQueue(), "mutex")

@@ -111,6 +111,27 @@ cdef class PrivateQueue(Queue):
         self._made()
         (<_PrivateStore>self.store).set_unfinished(<uint64_t><int64_t>_whole(unfinished))  # a hook may count down before the put counts up
 
+    @property
+    def mutex(self):
+        """Of a subclass with hooks of its own: keeps the others out of the queue, ``with self.mutex:``. AttributeError otherwise.
+
+        >>> from treadle import queue
+        >>> class Counted(queue.Queue):
+        ...     def _put(self, item):
+        ...         super()._put(item)
+        ...         self.latest = item
+        ...     def clear(self):
+        ...         with self.mutex:
+        ...             self.queue.clear()
+        >>> jobs = Counted()
+        >>> jobs.put(1)
+        >>> jobs.clear()
+        >>> jobs.empty()
+        True
+        """
+        self._made()
+        return _mutex(self.store)
+
     def _init(self, maxsize):
         self.queue = deque()
 

@@ -581,8 +581,15 @@ cdef class _HookStore(_GuardedStore):
     # As in the standard library, where each call asks for the size: what the hooks keep may have changed since the last.
 
     cdef int _look(self) except -1:
+        self._enter()
+        return self._leave()
+
+    cdef int _enter(self) except -1:
         self._check_not_inside()
         guarded_begin_look(&self.gates)
+        return 0
+
+    cdef int _leave(self) except -1:
         cdef uint64_t count = self.gates.count()
         try:
             count = self.held()
@@ -643,6 +650,42 @@ cdef class _HookStore(_GuardedStore):
         self.returned.appendleft(item)
         self.taken -= 1
         return 0
+
+
+@cython.final
+cdef class _Mutex:
+    """What ``queue.mutex`` gives: for the length of a block nobody else calls the hooks. Who waits looks at the queue anew
+    afterwards, if it holds another number of items."""
+
+    cdef _HookStore store
+
+    def acquire(self):
+        """Keeps all others out of the queue, whose own methods may not be called until the release."""
+        self.store._enter()
+        return True
+
+    def release(self):
+        """Lets the others in again."""
+        if not guarded_is_mine(&self.store.gates):
+            raise RuntimeError("release unlocked lock")
+        self.store._leave()
+
+    def __enter__(self):
+        self.store._enter()
+        return True
+
+    def __exit__(self, kind, error, trace):
+        self.release()
+
+
+cdef _Mutex _mutex(_Store store):
+    if type(store) is not _HookStore:
+        raise AttributeError(
+            "a queue that keeps its items natively has no mutex; a subclass that has hooks of its own (_init, _put, _get) has"
+        )
+    cdef _Mutex mutex = _Mutex.__new__(_Mutex)
+    mutex.store = store
+    return mutex
 
 
 cdef _Store _hook_store(object queue, uint64_t maxsize, bytes label):
