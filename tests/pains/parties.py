@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import treadle
 from tests.aio.loops import settle
-from tests.sync.threads import until_parked
+from tests.sync.threads import until, until_parked
 
 PARTIES = ("thread", "task")
 
@@ -47,6 +47,8 @@ def begin(party: str, thing: Any, method: str, *args: object) -> Future[Any]:
     """Make a call that has to wait, in another thread or a loop there; returns once it waits."""
     answer: Future[Any] = Future()
     waits = threading.Event()
+    counts = isinstance(thing, (treadle.Condition, treadle.Barrier))
+    before = thing.statistics().waiting if counts else 0
 
     async def wait_as_task() -> Any:
         task = asyncio.create_task(_call_as_task(thing, method, *args))
@@ -72,6 +74,8 @@ def begin(party: str, thing: Any, method: str, *args: object) -> Future[Any]:
     else:
         assert thread.native_id is not None
         until_parked(thing, thread.native_id)
+    if counts:  # It may have slept on its way there, where the arena was busy.
+        until(lambda: answer.done() or thing.statistics().waiting > before)
     return answer
 
 

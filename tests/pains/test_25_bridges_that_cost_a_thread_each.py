@@ -80,24 +80,19 @@ async def begin_reactor() -> None:
 
 async def without_threads(waits: list[Any], feed: Callable[[], object]) -> list[Any]:
     """Have all wait, feed them, and see that this makes no thread; returns what they return."""
-    before = most = native_threads()
+    before = native_threads()
 
-    async def watch() -> None:
-        nonlocal most
-        while True:
-            most = max(most, native_threads())
-            await asyncio.sleep(0.001)  # a loop that never sleeps keeps the interpreter
+    async def count_after(wait: Any) -> tuple[Any, int]:
+        return await wait, native_threads()
 
-    tasks = [asyncio.create_task(wait) for wait in waits]
+    tasks = [asyncio.create_task(count_after(wait)) for wait in waits]
     await settle()
     assert not any(task.done() for task in tasks)
     assert native_threads() == before
-    watching = asyncio.create_task(watch())
     feed()
-    answers = await asyncio.gather(*tasks)
-    watching.cancel()
-    assert most == before
-    return answers
+    answers, counts = zip(*await asyncio.gather(*tasks), strict=True)
+    assert set(counts) == {before}
+    return list(answers)
 
 
 class Feeders:

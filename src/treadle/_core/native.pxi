@@ -551,6 +551,7 @@ cdef extern from "task_ops.hpp" namespace "treadle::core" nogil:
     void task_end_attempt()
     void task_leave(Place&, Mapping*, bint)
     void need_reactor(Mapping*, Token)
+    bint task_looks_into_section(int64_t*)
     void reactor_turn(int64_t*)
     bint tasks_notified()
     void* take_notified()

@@ -148,6 +148,14 @@ inline Spun task_spin(const Wait& wait) noexcept {
     return Spun::give_way;
 }
 
+// A task that finds an internal section taken comes again with its loop's next turn, and does not park. After as long as a
+// thread would sleep there it has to look whether the section's owner lives: nobody else might.
+inline bool task_looks_into_section(std::int64_t* since) noexcept {
+    const std::int64_t now = platform::now();
+    if (*since == 0) *since = now;
+    return now - *since >= kSectionSlice;
+}
+
 // For a task that stands in line behind others of its object: those before it hand on what they are told, whether they use
 // it or not, so it neither attempts nor announces itself. Should they have gone, and the wake with a process that was killed,
 // the reactor must find it overlooked, also where the lock is free: it has not seen the word.

@@ -78,6 +78,7 @@ cdef class Waiter:
     cdef Wait wait
     cdef Mapping* mapping
     cdef bint look  # with the next attempt
+    cdef int64_t section_since  # when it found an internal section taken that it waits for; 0: it does not
     cdef bint again  # it was told before, in vain
     cdef bint used
     cdef bint expired
@@ -203,8 +204,11 @@ cdef class Waiter:
         cdef Spun spun
         task_leave(self.place, self.mapping, True)  # it has made its attempt
         if self.wait.section and not self.lined_up:
-            # Somebody is inside a short section: it lasts a microsecond, unless the system does not let it run.
+            # Somebody is inside a short section: it lasts a microsecond, unless the system does not let it run, or it died there.
+            if task_looks_into_section(&self.section_since):
+                self.look = True
             return self._next_turn()
+        self.section_since = 0
         # Not for shared objects: a task that spins would always be faster than threads of other processes that are woken.
         if not self.lined_up and self.mapping == NULL:
             spun = task_spin(self.wait)
