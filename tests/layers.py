@@ -65,7 +65,7 @@ PYTHON: dict[str, set[str]] = {
     "aio": {"_core", "_errors", "_sync"},  # _sync: types only
     "queue": {"_core", "_errors"},
     "threading": {"_core", PUBLIC},
-    "asyncio": {"_core", "aio", "queue", PUBLIC},
+    "asyncio": {"_core", "aio", PUBLIC},
     "benchmarks": {PUBLIC, "asyncio", "queue", "threading"},
     "demo": {PUBLIC},
     "cli": {ANYTHING},

@@ -15,18 +15,18 @@ Everything else is the standard library's own.
 """
 
 import asyncio as _standard
-import collections
 import enum
 import heapq
 import math
 import sys
+import weakref
+from collections import deque
 from collections.abc import Callable
 from types import GenericAlias, TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import treadle
-import treadle.queue
-from treadle._core import PENDING, Waiter
+from treadle._core import PENDING, PrivateQueue, Waiter
 from treadle.aio._locks import Entered
 
 if TYPE_CHECKING:
@@ -331,8 +331,9 @@ class Barrier(_Described):
 class Queue(Generic[_T]):
     """A first-in, first-out queue between tasks: ``asyncio.Queue``.
 
-    A subclass may keep the items as it likes, in ``_queue``, by ``_init``, ``_put``, ``_get``, as
-    in the standard library; they are called under a lock, and may not put or get themselves.
+    A subclass may keep the items as it likes, by ``_init``, ``_put`` and ``_get``, and say how many
+    there are and whether there is room, by ``qsize``, ``empty`` and ``full``: as in the standard
+    library, but that they are called under a lock, and must not put, get or join (RuntimeError).
     """
 
     _native: treadle.Queue[_T]
@@ -340,35 +341,22 @@ class Queue(Generic[_T]):
     def __init__(self, maxsize: int = 0) -> None:
         self._maxsize = maxsize
         bound = math.ceil(max(maxsize, 0))
-        self._native = _Hooked(self, bound) if self._has_hooks_of_its_own() else self._make(bound)
+        if type(self) in _OWN or not _overrides(type(self), *_HOOKS):
+            self._native = self._make(bound)
+        else:
+            self._native = _KeptByHooks(self, bound)
+            self._init(maxsize)
 
     def _make(self, maxsize: int) -> treadle.Queue[_T]:
         return treadle.Queue(maxsize, shared=False)
 
-    # What a subclass may override; what it has not overridden serves beside what it has.
-
-    _queue: Any
-
-    def _init(self, maxsize: int) -> None:
-        self._queue = collections.deque()
-
-    def _put(self, item: _T) -> None:
-        self._queue.append(item)
-
-    def _get(self) -> _T:
-        return self._queue.popleft()  # type: ignore[no-any-return]
-
-    def _has_hooks_of_its_own(self) -> bool:
-        base = next(kind for kind in type(self).__mro__ if kind.__module__ == __name__)
-        return any(
-            getattr(type(self), hook) is not getattr(base, hook)
-            for hook in ("_init", "_put", "_get")
-        )
-
     @property
     def shared_with_threads(self) -> treadle.Queue[_T]:
         """The same queue, for threads."""
-        return self._native
+        native = self._native
+        if isinstance(native, _KeptByHooks):
+            native.stay(self)
+        return native
 
     @property
     def maxsize(self) -> int:
@@ -439,6 +427,17 @@ class Queue(Generic[_T]):
             """Ends the queue: put raises QueueShutDown, and get once the queue is empty."""
             self._native.shutdown(immediate)
 
+    # What subclasses may override; called in them alone, and by them.
+
+    def _init(self, maxsize: int) -> None:
+        self._queue: Any = deque()
+
+    def _put(self, item: _T) -> None:
+        self._queue.append(item)
+
+    def _get(self) -> _T:
+        return self._queue.popleft()  # type: ignore[no-any-return]
+
     def _format(self) -> str:
         described = f"maxsize={self._maxsize!r}"
         unfinished = self._native.statistics().unfinished
@@ -489,24 +488,72 @@ class LifoQueue(Queue[_T]):
         return self._queue.pop()  # type: ignore[no-any-return]
 
 
-class _Hooked(treadle.queue.Queue[Any]):
-    """Where tasks wait for items that a subclass keeps itself."""
+_OWN: tuple[type[Queue[Any]], ...] = (Queue, PriorityQueue, LifoQueue)
+_HOOKS = ("_init", "_put", "_get", "qsize", "empty", "full")
 
-    def __init__(self, owner: Queue[Any], maxsize: int) -> None:
-        self._owner = owner
-        super().__init__(maxsize)
+
+def _overrides(of: type[Queue[Any]], *names: str) -> bool:
+    """Has a subclass any of these of its own?"""
+    base = next(each for each in of.__mro__ if each in _OWN)
+    return any(getattr(of, name) is not getattr(base, name) for name in names)
+
+
+class _KeptByHooks(PrivateQueue[_T]):
+    """What a queue with hooks of its own is for threads: who may put and get, and who must wait.
+
+    Whether it is empty or full is what the queue says, as in the standard library: it is asked, not
+    counted. The queue is referred to weakly, until threads have this one too: otherwise none would
+    be freed before the cycle collector comes.
+    """
+
+    _NEVER_FULL = 1 << 62
+
+    def __init__(self, queue: Queue[_T], maxsize: int) -> None:
+        self._asyncio_queue = weakref.ref(queue)
+        self._staying: Queue[_T] | None = None
+        self._says_when_full = _overrides(type(queue), "full")
+        super().__init__(self._NEVER_FULL if self._says_when_full else maxsize)
+
+    def stay(self, queue: Queue[_T]) -> None:
+        """Keeps the queue alive from now on."""
+        self._staying = queue
+
+    def _hooks(self) -> Queue[_T]:
+        queue = self._asyncio_queue()
+        assert queue is not None, "whoever calls holds the queue, or this one does"
+        return queue
 
     def _init(self, maxsize: int) -> None:
-        self._owner._init(self._owner.maxsize)
+        pass  # the queue does it, when it has this object
 
     def _qsize(self) -> int:
-        return len(self._owner._queue)
+        queue = self._hooks()
+        if queue.empty():
+            return 0
+        if self._says_when_full and queue.full():
+            return self._NEVER_FULL
+        return max(queue.qsize(), 1)
 
-    def _put(self, item: Any) -> None:
-        self._owner._put(item)
+    def _put(self, item: _T) -> None:
+        self._hooks()._put(item)
 
-    def _get(self) -> Any:
-        return self._owner._get()
+    def _get(self) -> _T:
+        return self._hooks()._get()
+
+    # What the queue's own qsize(), empty() and full() are, if it does not override them.
+
+    def qsize(self) -> int:
+        items = getattr(self._hooks(), "_queue", None)
+        return super().qsize() if items is None else len(items)
+
+    def empty(self) -> bool:
+        queue = self._hooks()
+        items = getattr(queue, "_queue", None)
+        return queue.qsize() == 0 if items is None else not items
+
+    def full(self) -> bool:
+        queue = self._hooks()
+        return 0 < queue.maxsize <= queue.qsize()
 
 
 def _with_waiters(state: str, waiting: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import pytest
@@ -15,7 +16,9 @@ from hypothesis.stateful import (
 )
 
 import treadle
+from tests.queue.kinds import Hooked
 from tests.queue.values import unhurried
+from treadle import queue as dropin
 
 pytestmark = [pytest.mark.slow, pytest.mark.watchdog(300)]  # a failure is simplified at length
 
@@ -33,7 +36,7 @@ Entry = tuple[int, Any, int]  # number, item, deliveries
 class QueueMachine(RuleBasedStateMachine):
     """The model: what is in the queue, in the order in which it comes out."""
 
-    kind: ClassVar[type[treadle.Queue]] = treadle.Queue
+    kind: ClassVar[Callable[[int], treadle.Queue]] = treadle.Queue
     items = items
 
     @staticmethod
@@ -73,11 +76,17 @@ class QueueMachine(RuleBasedStateMachine):
     def emptiness(self) -> type[Exception]:
         return treadle.ShutDown if self.shut else treadle.Empty
 
+    def model_return(self, entry: Entry) -> None:
+        self.model_add(entry)
+
     # ---- What is done to both
+
+    def draw(self, data: st.DataObject) -> Any:
+        return data.draw(self.items)
 
     @rule(data=st.data())
     def put(self, data: st.DataObject) -> None:
-        item = data.draw(self.items)
+        item = self.draw(data)
         if self.model_put(item):
             self.queue.put_nowait(item)
         else:
@@ -86,7 +95,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def put_many(self, data: st.DataObject) -> None:
-        batch = data.draw(st.lists(self.items, max_size=6))
+        batch = [self.draw(data) for _ in range(data.draw(st.integers(0, 6)))]
         accepted = [self.model_put(item) for item in batch]
         if all(accepted):
             self.queue.put_many(batch, timeout=0)
@@ -137,7 +146,7 @@ class QueueMachine(RuleBasedStateMachine):
         if not forget:
             lease.nack()
         del lease
-        self.model_add(entry)
+        self.model_return(entry)
 
     @rule()
     def task_done(self) -> None:
@@ -165,7 +174,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert self.queue.full() == (0 < self.maxsize <= len(self.model))
         figures = self.queue.statistics()
         assert figures.unfinished == self.unfinished
-        assert self.queue.join(timeout=0) == (self.unfinished == 0)
+        assert treadle.Queue.join(self.queue, timeout=0) == (self.unfinished == 0)
         assert figures.leased == len(self.leases)
         assert figures.puts == self.count
         assert figures.is_shutdown == self.shut
@@ -204,8 +213,84 @@ class LifoQueueMachine(QueueMachine):
         return self.model
 
 
+class PrivateQueueMachine(QueueMachine):
+    """What comes back is the next to be got; and a shutdown may be at once."""
+
+    kind = dropin.Queue
+
+    def draw(self, data: st.DataObject) -> Any:
+        """No two are equal, whatever they are; compared by the number that was drawn."""
+        self.drawn = getattr(self, "drawn", 0) + 1
+        return (data.draw(st.integers(0, 3)), self.drawn)
+
+    def model_return(self, entry: Entry) -> None:
+        if self.thrown_away:
+            self.unfinished -= self.unfinished != 0
+        else:
+            self.model_take_back(entry)
+
+    def model_take_back(self, entry: Entry) -> None:
+        self.model.insert(0, entry)
+
+    def model_add(self, entry: Entry) -> None:
+        self.model.append(entry)
+
+    thrown_away = False
+
+    @precondition(lambda self: self.count > 20)
+    @rule()
+    def shutdown_at_once(self) -> None:
+        self.queue.shutdown(immediate=True)
+        self.shut = self.thrown_away = True
+        self.unfinished = max(self.unfinished - len(self.model), 0)
+        self.model.clear()
+
+    @precondition(lambda self: not self.shut)
+    @rule(maxsize=st.integers(-1, 4))
+    def another_bound(self, maxsize: int) -> None:
+        self.queue.maxsize = maxsize  # type: ignore[misc]
+        self.maxsize = max(maxsize, 0)
+
+    def occupying(self) -> list[Entry]:
+        return []
+
+
+class PrivateHookedQueueMachine(PrivateQueueMachine):
+    kind = Hooked
+
+
+class PrivateLifoQueueMachine(PrivateQueueMachine):
+    kind = dropin.LifoQueue
+
+    def model_add(self, entry: Entry) -> None:
+        self.model.insert(0, entry)
+
+
+class PrivatePriorityQueueMachine(PrivateQueueMachine):
+    kind = dropin.PriorityQueue
+
+    def model_add(self, entry: Entry) -> None:
+        self.model.append(entry)
+        self.model.sort(key=lambda entry: entry[1])
+
+    def model_take_back(self, entry: Entry) -> None:
+        self.model_add(entry)
+
+
 TestQueueMachine = QueueMachine.TestCase
+TestPrivateQueueMachine = PrivateQueueMachine.TestCase
+TestPrivateHookedQueueMachine = PrivateHookedQueueMachine.TestCase
+TestPrivateLifoQueueMachine = PrivateLifoQueueMachine.TestCase
+TestPrivatePriorityQueueMachine = PrivatePriorityQueueMachine.TestCase
 TestPriorityQueueMachine = PriorityQueueMachine.TestCase
 TestLifoQueueMachine = LifoQueueMachine.TestCase
-for case in (TestQueueMachine, TestPriorityQueueMachine, TestLifoQueueMachine):
+for case in (
+    TestQueueMachine,
+    TestPriorityQueueMachine,
+    TestLifoQueueMachine,
+    TestPrivateQueueMachine,
+    TestPrivateHookedQueueMachine,
+    TestPrivateLifoQueueMachine,
+    TestPrivatePriorityQueueMachine,
+):
     case.settings = unhurried(max_examples=50, stateful_step_count=50)
