@@ -126,8 +126,10 @@ cdef class _PrivateStore(_Store):
 cdef class _PrivateClaim(_Claim):
     cdef _PrivateStore store
 
-    def __dealloc__(self):
+    def __del__(self):
+        # A finalizer, so that an item that refers to its own lease comes back whole: before the collector has cleared it.
         if self.open and self.pid == os.getpid():
+            self.open = False
             self._give_back()
 
     cdef int _give_back(self) except -1:
@@ -435,7 +437,9 @@ cdef class _GuardedStore(_PrivateStore):
 
     cdef int give_back(self, object item) except -1:
         cdef uint64_t count
-        self._check_not_inside()
+        if guarded_is_mine(&self.gates):  # a lease was forgotten while the order was being found: the end of that counts it
+            self.return_item(item)
+            return 0
         if guarded_begin_return(&self.gates) == SHUT:
             self.done()
             return 0
@@ -513,9 +517,14 @@ cdef class _HeapStore(_GuardedStore):
     """
 
     cdef list heap
+    cdef list returned  # put in order by the next to take: so that giving back compares nothing, and cannot fail
 
     cdef uint64_t held(self) except? 0xffffffffffffffff:
-        return len(self.heap)
+        return len(self.heap) + len(self.returned)
+
+    cdef int return_item(self, object item) except -1:
+        self.returned.append(item)
+        return 0
 
     cdef int store_item(self, object item) except -1:
         cdef list heap = self.heap
@@ -533,8 +542,16 @@ cdef class _HeapStore(_GuardedStore):
     cdef object take_item(self):
         cdef list heap = self.heap
         cdef Py_ssize_t path[64]
-        cdef Py_ssize_t last = len(heap) - 1, child
+        cdef Py_ssize_t last, child
         cdef int depth = 0, length = 0, step
+        while self.returned:
+            moved = self.returned.pop()
+            try:
+                self.store_item(moved)
+            except BaseException:
+                self.returned.append(moved)
+                raise
+        last = len(heap) - 1
         if last < 0:
             raise IndexError("nothing is left to take")
         moved = heap[last]
@@ -565,6 +582,7 @@ cdef _Store _heap_store(uint64_t maxsize, bytes label):
     cdef _HeapStore store = _HeapStore.__new__(_HeapStore)
     store.text = label
     store.heap = []
+    store.returned = []
     store.gates.initialise(maxsize)
     return store
 
@@ -645,6 +663,11 @@ cdef class _HookStore(_GuardedStore):
         item = self.returned.popleft() if self.returned else self._queue()._get()
         self.taken += 1
         return item
+
+    cdef int give_back(self, object item) except -1:
+        if self.owner() is None:  # a lease outlived its queue: nobody can get the item any more
+            return 0
+        return _GuardedStore.give_back(self, item)
 
     cdef int return_item(self, object item) except -1:
         self.returned.appendleft(item)
