@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import platform
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -102,3 +104,46 @@ def test_ctrl_c_ends_a_wait(name: str, shared: bool, loop: Loop, other: OtherThr
     wait.end(thing)
     assert loop.run(wait.use(thing)) is True
     wait.settled(thing)
+
+
+@both_storages
+def test_an_interrupt_while_another_loop_is_told_loses_no_wake(shared: bool) -> None:
+    """A handler of signals raises in the midst of telling; both loops are told all the same."""
+    queue = treadle.Queue(shared=shared)
+    armed = threading.Event()
+
+    class Interrupted(asyncio.SelectorEventLoop):
+        def call_soon_threadsafe(self, *arguments: Any, **options: Any) -> Any:
+            if armed.is_set() and threading.current_thread() is threading.main_thread():
+                armed.clear()
+                raise KeyboardInterrupt
+            return super().call_soon_threadsafe(*arguments, **options)
+
+    def serve(waits: threading.Event, got: list[Any]) -> None:
+        async def main() -> None:
+            getting = asyncio.ensure_future(queue.aio.get())
+            await settle()
+            waits.set()
+            got.append(await getting)
+
+        with asyncio.Runner(loop_factory=Interrupted) as runner:
+            runner.run(main())
+
+    got: list[Any] = []
+    threads = []
+    for _ in range(2):
+        waits = threading.Event()
+        threads.append(threading.Thread(target=serve, args=(waits, got)))
+        threads[-1].start()
+        waits.wait()
+    interrupted = 0
+    for item in "ab":
+        armed.set()
+        try:
+            queue.put(item)
+        except KeyboardInterrupt:
+            interrupted += 1
+    for thread in threads:
+        thread.join()
+    assert sorted(got) == ["a", "b"]
+    assert interrupted >= 1

@@ -32,11 +32,16 @@ def interrupted(queue: Any) -> Iterator[None]:
         until_parked(queue, main.native_id)  # type: ignore[arg-type]
         signal.pthread_kill(main.ident, signal.SIGINT)  # type: ignore[arg-type]
 
-    thread = threading.Thread(target=send)
-    thread.start()
-    with pytest.raises(KeyboardInterrupt):
-        yield
-    thread.join()
+    # In a shell's background job it is ignored, and Python leaves it so.
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        thread = threading.Thread(target=send)
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            yield
+        thread.join()
+    finally:
+        signal.signal(signal.SIGINT, former)
 
 
 @every_private_and_simple_kind

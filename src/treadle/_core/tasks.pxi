@@ -363,6 +363,7 @@ cdef int _deliver() except -1:
     cdef unsigned long here = PyThread_get_thread_ident()
     cdef dict elsewhere
     cdef list idle
+    raised = None
     while tasks_notified():  # again: what is passed on below notifies others
         elsewhere = idle = None
         while True:
@@ -379,9 +380,11 @@ cdef int _deliver() except -1:
             elsewhere.setdefault(waiter.loop, []).append(waiter)
         if elsewhere is not None:
             for loop, waiters in elsewhere.items():
-                _deliver_elsewhere(loop, waiters)
+                raised = _deliver_elsewhere(loop, waiters) or raised
         for loop in idle or ():
             _rouse(loop)
+    if raised is not None:
+        raise raised
     return 0
 
 
@@ -412,14 +415,24 @@ cdef _rouse(loop):
         pass
 
 
-cdef _deliver_elsewhere(loop, list waiters):
+cdef object _deliver_elsewhere(loop, list waiters):
+    """Returns what a handler of signals has raised meanwhile, or None: they are told all the same, once more if need be."""
     cdef Waiter waiter
-    try:
-        loop.call_soon_threadsafe(_set_all, [(<Waiter>waiter).signal for waiter in waiters])
-    except RuntimeError:  # the loop is closed: its tasks will never run again
-        for waiter in waiters:
-            task_leave(waiter.place, waiter.mapping, False)
-            (<Waiter>waiter)._let_go()
+    cdef int attempts
+    raised = None
+    signals = [(<Waiter>waiter).signal for waiter in waiters]
+    for attempts in range(10):  # not for ever: a shortage of memory may stay
+        try:
+            loop.call_soon_threadsafe(_set_all, signals)
+            return raised
+        except RuntimeError:  # the loop is closed: its tasks will never run again
+            break
+        except BaseException as error:
+            raised = raised or error
+    for waiter in waiters:
+        task_leave(waiter.place, waiter.mapping, False)
+        waiter._let_go()
+    return raised
 
 
 # ---- Who a task is
