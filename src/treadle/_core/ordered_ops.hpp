@@ -113,15 +113,21 @@ inline int ordered_discard(const Handle& h, Token token) noexcept {
 }
 
 inline const char* ordered_label(const Handle& h) noexcept { return ordered_state_of(h)->label; }
-inline std::uint64_t ordered_size(const Handle& h) noexcept { return ordered_of(h).size(); }
+// The queue, whose counts nobody who died has left wrong.
+inline Ordered ordered_counted(const Handle& h) noexcept {
+    briefly(h.mapping, h.mapping->caller_token(), [&](auto& who, Wait& wait) { return ordered_of(h).attempt_mend(who, wait); });
+    return ordered_of(h);
+}
+inline std::uint64_t ordered_size(const Handle& h) noexcept { return ordered_counted(h).size(); }
 inline bool ordered_full(const Handle& h) noexcept {
     const OrderedState* state = ordered_state_of(h);
-    return (state->max_items != 0 && ordered_of(h).size() >= state->max_items) ||
-           (state->max_bytes != 0 && ordered_of(h).bytes() >= state->max_bytes);
+    const Ordered queue = ordered_counted(h);
+    return (state->max_items != 0 && queue.size() >= state->max_items) ||
+           (state->max_bytes != 0 && queue.bytes() >= state->max_bytes);
 }
 inline void ordered_figures(const Handle& h, QueueFigures& f) noexcept {
     const OrderedState* state = ordered_state_of(h);
-    const Ordered queue = ordered_of(h);
+    const Ordered queue = ordered_counted(h);
     f = QueueFigures{queue.size(), queue.bytes(), queue.puts(), queue.taken(), queue.unfinished(),
                      state->redelivered.load(std::memory_order_relaxed), state->max_items, state->max_bytes,
                      static_cast<std::uint32_t>(queue.leased()), queue.mode() != ring::QueueMode::open};

@@ -51,7 +51,7 @@ public:
         return state;
     }
 
-    // At some instant, each.
+    // At some instant, each; behind the truth after a death in the section, until somebody has entered it (attempt_mend).
     std::uint64_t size() const noexcept { return q->size.load(std::memory_order_seq_cst); }
     std::uint64_t bytes() const noexcept { return q->bytes.load(std::memory_order_seq_cst); }
     std::uint64_t leased() const noexcept { return q->leased.load(std::memory_order_seq_cst); }
@@ -215,6 +215,16 @@ public:
         const std::uint32_t found = items().inspect(who);
         q->mutex.release();
         if (found != 0) q->getters.ring(found);
+        return Result::done;
+    }
+
+    // Makes good what a death in the section has left, for who reads the counts and would not enter. Who is in the section
+    // and lives is not waited for. done or blocked.
+    template <class Who>
+    Result attempt_mend(Who& who, Wait& wait) noexcept {
+        if (!in_doubt() || (q->mutex.held() && who.alive(q->mutex.owner()))) return Result::done;
+        if (enter(who, wait) == Result::blocked) return Result::blocked;
+        q->mutex.release();
         return Result::done;
     }
 
