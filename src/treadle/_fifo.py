@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Fifo"]
 
 _LONGEST_NAP = 0.05  # the kernel does not tell a writer with a timeout that a reader has come
+_LONGEST_WAIT = 0.5  # after which a persistent reader looks where its path leads, in seconds
 
 
 class Fifo:
@@ -85,10 +86,9 @@ class Fifo:
         self._turn = Lock(shared=False, on_owner_death="recover", label="fifo")
         self._messages = Assembly(self._path)
         self._writer = (0, 0)  # pid, and its number in the chunks that it writes
-        deadline = _deadline(timeout)
-        made = self._make(permissions)
+        self._permissions = permissions
         try:
-            self._fd = self._open(deadline, made)
+            self._fd = self._open(_deadline(timeout))
             self._check(permissions)
             if mode == "r":
                 if not raw:
@@ -112,21 +112,25 @@ class Fifo:
         )
         return True
 
-    def _open(self, deadline: float, made: bool) -> int:
+    def _open(self, deadline: float) -> int:
+        """Opens what lies at the path, made by whoever is first.
+
+        Its maker may remove it at any moment, so nobody blocks in the system's own ``open``, on
+        what has no name any more.
+        """
         flags = (os.O_RDONLY if self._mode == "r" else os.O_WRONLY) | os.O_CLOEXEC
-        if not made:
-            self._check_kind(os.stat(self._path))  # opening a device may do something already
         nap = 0.001
         while True:
+            made = self._make(self._permissions)
             try:
+                if not made:  # opening a device may do something already
+                    self._check_kind(os.stat(self._path))
                 return os.open(self._path, flags | os.O_NONBLOCK)
+            except FileNotFoundError:  # removed meanwhile
+                continue
             except OSError as error:
                 if error.errno != errno.ENXIO:  # a writer, and no reader
                     raise
-            if deadline == math.inf:
-                fd = os.open(self._path, flags)
-                os.set_blocking(fd, False)
-                return fd
             left = deadline - time.monotonic()
             if left <= 0:
                 raise TimeoutError(f"fifo {self._path!r} has no reader")
@@ -565,11 +569,35 @@ class Fifo:
         poll.register(self._fd, events)
         while True:
             left = deadline - time.monotonic()
-            ms = -1 if left == math.inf else min(max(math.ceil(left * 1000), 0), 1 << 30)
+            ms = math.ceil(min(max(left, 0), _LONGEST_WAIT) * 1000)
             if poll.poll(ms):
                 return True
             if left <= ms / 1000:
                 return False
+            if self._kept_open >= 0:
+                self._follow_path()
+
+    def _follow_path(self) -> None:
+        """A persistent reader whom nobody writes to meets the next writer where its path leads now.
+
+        Its fifo has no name any more if its maker, a writer, has closed it.
+        """
+        if _lies_at(self._path, self._fd):
+            return
+        os.close(self._kept_open)  # of all who could write this one alone would hide that none does
+        self._kept_open = -1
+        try:
+            if self._hung_up():
+                fd = self._open(_deadline(0))
+                try:
+                    os.dup2(fd, self._fd, inheritable=False)
+                finally:
+                    os.close(fd)
+                self._check(self._permissions)
+                if not self._raw:
+                    self._claim_messages()
+        finally:
+            self._kept_open = os.open(_of_descriptor(self._fd), os.O_WRONLY)
 
 
 class _File(io.RawIOBase):
@@ -618,6 +646,13 @@ def _deadline(timeout: float | None) -> float:
 
 def _of_descriptor(fd: int) -> str:
     return f"/proc/self/fd/{fd}"
+
+
+def _lies_at(path: str, fd: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(fd))
+    except FileNotFoundError:
+        return False
 
 
 def _remove(path: str, identity: tuple[int, int], pid: int) -> None:

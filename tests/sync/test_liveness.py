@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 import treadle
+from tests.stress import fresh
 from tests.sync.children import forked, hold
 
 _CLONE_NEWPID, _CLONE_NEWTIME = 0x20000000, 0x80
@@ -81,7 +82,15 @@ def test_who_cannot_look_takes_a_living_owner_for_alive() -> None:
             lock.acquire()  # gone for good: that needs no descriptor
 
 
+# A fork without descriptors is for a process of its own: in one that has used uvloop, libuv aborts.
+
+
+@pytest.mark.slow
 def test_a_child_that_could_not_be_told_alive_from_dead_is_no_member() -> None:
+    fresh.run(fork_without_descriptors)
+
+
+def fork_without_descriptors() -> None:
     lock = treadle.Lock()
 
     def child(line: Connection) -> None:
@@ -105,7 +114,12 @@ def test_a_child_that_could_not_be_told_alive_from_dead_is_no_member() -> None:
     assert not lock.locked()
 
 
+@pytest.mark.slow
 def test_what_no_member_does_to_its_objects_reaches_nobody_else_s() -> None:
+    fresh.run(use_without_membership)
+
+
+def use_without_membership() -> None:
     """The child has no references, so the memory of its objects may be that of others by now."""
     event, semaphore, lock = treadle.Event(), treadle.Semaphore(0), treadle.Lock()
     lock.acquire()
