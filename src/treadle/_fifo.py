@@ -89,10 +89,10 @@ class Fifo:
         self._permissions = permissions
         try:
             self._fd = self._open(_deadline(timeout))
-            self._check(permissions)
+            self._check(self._fd)
             if mode == "r":
                 if not raw:
-                    self._claim_messages()
+                    self._claim_messages(self._fd)
                 if persistent:
                     self._kept_open = os.open(_of_descriptor(self._fd), os.O_WRONLY)
         except BaseException:
@@ -125,24 +125,29 @@ class Fifo:
             try:
                 if not made:  # opening a device may do something already
                     self._check_kind(os.stat(self._path))
-                return os.open(self._path, flags | os.O_NONBLOCK)
+                fd = os.open(self._path, flags | os.O_NONBLOCK)
             except FileNotFoundError:  # removed meanwhile
                 continue
             except OSError as error:
                 if error.errno != errno.ENXIO:  # a writer, and no reader
                     raise
+            else:
+                if _lies_at(self._path, fd):
+                    return fd
+                os.close(fd)
+                continue
             left = deadline - time.monotonic()
             if left <= 0:
                 raise TimeoutError(f"fifo {self._path!r} has no reader")
             time.sleep(min(nap, left))
             nap = min(nap * 2, _LONGEST_NAP)
 
-    def _check(self, permissions: int) -> None:
-        found = os.fstat(self._fd)
+    def _check(self, fd: int) -> None:
+        found = os.fstat(fd)
         self._check_kind(found)
         if found.st_uid != os.geteuid():
             raise PermissionError(f"fifo {self._path!r} belongs to another user ({found.st_uid})")
-        loose = stat.S_IMODE(found.st_mode) & 0o022 & ~permissions
+        loose = stat.S_IMODE(found.st_mode) & 0o022 & ~self._permissions
         if loose:
             raise PermissionError(
                 f"others may write to fifo {self._path!r} ({stat.filemode(found.st_mode)}): "
@@ -153,9 +158,9 @@ class Fifo:
         if not stat.S_ISFIFO(found.st_mode):
             raise FileExistsError(f"{self._path!r} is there, and is no fifo")
 
-    def _claim_messages(self) -> None:
+    def _claim_messages(self, fd: int) -> None:
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise BlockingIOError(
                 f"fifo {self._path!r} has a reader already: two would get pieces of messages"
@@ -587,15 +592,17 @@ class Fifo:
         os.close(self._kept_open)  # of all who could write this one alone would hide that none does
         self._kept_open = -1
         try:
-            if self._hung_up():
+            poll = select.poll()
+            poll.register(self._fd, select.POLLIN)
+            if poll.poll(0) == [(self._fd, select.POLLHUP)]:  # nor has anybody just written
                 fd = self._open(_deadline(0))
                 try:
+                    self._check(fd)
+                    if not self._raw:
+                        self._claim_messages(fd)
                     os.dup2(fd, self._fd, inheritable=False)
                 finally:
                     os.close(fd)
-                self._check(self._permissions)
-                if not self._raw:
-                    self._claim_messages()
         finally:
             self._kept_open = os.open(_of_descriptor(self._fd), os.O_WRONLY)
 
