@@ -428,3 +428,6 @@ every_wait = pytest.mark.parametrize(
 every_shared_wait = pytest.mark.parametrize(
     "wait", [wait for wait in WAITS if wait.shared_too], ids=lambda wait: wait.name
 )
+every_private_wait = pytest.mark.parametrize(
+    "wait", [wait for wait in WAITS if wait.private_too], ids=lambda wait: wait.name
+)

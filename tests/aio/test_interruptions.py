@@ -6,8 +6,12 @@ import asyncio
 import os
 import platform
 import signal
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from typing import Any
 
 import pytest
@@ -15,6 +19,7 @@ import pytest
 import treadle
 from tests.aio.kinds import NAMED
 from tests.aio.loops import Loop, settle, spawn, steps
+from tests.sync.children import forked
 from tests.sync.kinds import both_storages
 from tests.sync.threads import OtherThread, until
 
@@ -147,3 +152,94 @@ def test_an_interrupt_while_another_loop_is_told_loses_no_wake(shared: bool) -> 
         thread.join()
     assert sorted(got) == ["a", "b"]
     assert interrupted >= 1
+
+
+class _InterruptedLoop(asyncio.SelectorEventLoop):
+    """Once it is armed, a handler of signals raises in the midst of telling one of its tasks."""
+
+    armed = False
+
+    def create_future(self) -> Any:
+        return _InterruptedFuture(loop=self)
+
+
+class _InterruptedFuture(asyncio.Future[None]):
+    def set_result(self, result: None) -> None:
+        loop = self.get_loop()
+        assert isinstance(loop, _InterruptedLoop)
+        if loop.armed:
+            loop.armed = False
+            raise KeyboardInterrupt
+        super().set_result(result)
+
+
+@both_storages
+def test_an_interrupt_while_its_own_loop_is_told_passes_the_wake_on(shared: bool) -> None:
+    """As with asyncio's queues the task that was about to be told may not run again."""
+    queue, loop = treadle.Queue(shared=shared), _InterruptedLoop()
+
+    async def main() -> None:
+        first, second = spawn(queue.aio.get()), spawn(queue.aio.get())
+        await settle()
+        loop.armed = True
+        with pytest.raises(KeyboardInterrupt):
+            queue.put("item")
+        assert await second == "item"
+        assert not first.done()
+        first.cancel()
+
+    loop.run_until_complete(main())
+    loop.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("by_task", [False, True])
+@pytest.mark.parametrize("of", [treadle.Lock, treadle.RLock, treadle.RWLock])
+def test_a_recovery_that_is_interrupted_while_it_tells_others_holds_nothing(
+    of: Callable[..., Any], by_task: bool
+) -> None:
+    """It tells those whom the reactor has heard of, and could not tell yet."""
+    queue, go, lock, loop = treadle.Queue(), treadle.Event(), of(), _InterruptedLoop()
+
+    async def recover() -> None:
+        if by_task:
+            async with lock.aio.recover():
+                pass
+        else:
+            with lock.recover():
+                pass
+
+    async def main() -> None:
+        getting = spawn(queue.aio.get())
+        await settle()
+        loop.armed = True
+        with _alone(), pytest.raises(KeyboardInterrupt):
+            go.set()
+            while True:
+                heard = time.monotonic() + 0.02
+                while time.monotonic() < heard:
+                    pass
+                await recover()
+        assert not lock.locked()
+        assert queue.get_nowait() == "item"
+        getting.cancel()
+
+    with forked(_put_when_told, queue, go):
+        loop.run_until_complete(main())
+    loop.close()
+
+
+def _put_when_told(line: Connection, queue: Any, go: Any) -> None:
+    go.wait()
+    queue.put("item")
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """No other thread is given the interpreter, unless this one waits."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1000)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)

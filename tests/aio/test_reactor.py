@@ -6,6 +6,7 @@ import asyncio
 import gc
 import subprocess
 import sys
+import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 import treadle
-from tests.aio.kinds import WAITS, TaskWait, every_wait
+from tests.aio.kinds import WAITS, TaskWait, every_private_wait, every_wait
 from tests.aio.loops import Loop, OtherLoop, gather, installed, native_threads, settle, spawn
 from tests.sync.children import forked
 from tests.sync.kinds import both_storages
@@ -155,6 +156,52 @@ def test_a_loop_that_ends_while_notified_passes_on(
     closable_loop.run(main())
 
 
+@pytest.mark.parametrize(
+    "wait", [wait for wait in WAITS if not wait.handed_over], ids=lambda wait: wait.name
+)
+@both_storages
+def test_a_loop_that_is_stopped_holds_nobody_up(
+    wait: TaskWait, shared: bool, closable_loop: Loop
+) -> None:
+    """It may run again, and then its tasks have their turn; what is handed over waits for that."""
+    if shared not in wait.storages():
+        return
+    thing = wait.make(shared)
+    wait.hold(thing)
+    stopped: Any = closable_loop.new_event_loop()
+    task = stopped.create_task(wait.use(thing))
+    stopped.run_until_complete(settle())
+
+    async def main() -> None:
+        heir = spawn(wait.use(thing))
+        await settle()
+        wait.end(thing)
+        assert await heir is True
+
+    closable_loop.run(main())
+    if wait.one_each:
+        wait.end(thing)
+    assert stopped.run_until_complete(task) is True
+    stopped.close()
+    wait.settled(thing)
+
+
+@both_storages
+def test_a_loop_goes_on_in_another_thread(shared: bool, other: OtherThread) -> None:
+    """In debug mode it minds who calls it."""
+    queue = treadle.Queue(shared=shared)
+    loop = asyncio.new_event_loop()
+    loop.set_debug(True)
+    task = loop.create_task(queue.aio.get())
+    loop.run_until_complete(settle())
+    got = other.start(loop.run_until_complete, task)
+    while not loop.is_running():
+        time.sleep(0.001)
+    queue.put("item")
+    assert got.result() == "item"
+    loop.close()
+
+
 def _forget(tasks: list[asyncio.Task[Any]]) -> None:
     """Drop them without the interpreter's complaint that they were pending."""
     task: Any
@@ -246,6 +293,38 @@ def test_a_fork_with_notified_tasks_tells_them_in_the_parent_alone(
 def _end(line: Connection, queue: Any) -> None:
     del queue
     gc.collect()
+
+
+@every_private_wait
+def test_a_fork_leaves_no_places_in_line(wait: TaskWait, loop: Loop) -> None:
+    """In the child a task that comes does not stand behind the parent's, and is not passed over."""
+    thing = wait.make(False)
+    wait.hold(thing)
+
+    async def main() -> None:
+        tasks = [spawn(wait.use(thing)) for _ in range(3)]
+        await settle()
+        with forked(_wait_anew, wait, thing) as child:
+            child.join()
+        wait.end(thing)
+        await wait.all_through(thing, tasks, used=0)
+
+    loop.run(main())
+
+
+def _wait_anew(line: Connection, wait: TaskWait, thing: Any) -> None:
+    asyncio.events._set_running_loop(None)
+    asyncio.set_event_loop_policy(None)
+
+    async def main() -> None:
+        task = spawn(wait.use(thing))
+        await settle()
+        assert not task.done()
+        wait.end(thing)
+        assert await task is True
+        wait.settled(thing)
+
+    asyncio.run(main())
 
 
 def test_the_main_thread_ends_while_tasks_wait() -> None:

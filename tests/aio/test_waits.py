@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Any
 
@@ -179,6 +180,23 @@ def test_a_view_waits_in_any_loop(wait: TaskWait, shared: bool, loop: Loop) -> N
             assert await task is True
 
         loop.run(main())
+    wait.settled(thing)
+
+
+@every_wait
+@pytest.mark.parametrize(
+    ("timeout", "error"), [(math.nan, ValueError), (math.inf, OverflowError), ("1", TypeError)]
+)
+def test_a_timeout_that_is_none_is_refused(
+    timeout: Any, error: type[Exception], wait: TaskWait, shared: bool, loop: Loop
+) -> None:
+    """As by the calls that block; else it would be a wait for ever, or an error of the loop's."""
+    thing = wait.make(shared)
+    wait.hold(thing)
+    with pytest.raises(error):
+        loop.run(wait.use(thing, timeout))
+    wait.end(thing)
+    assert loop.run(wait.use(thing)) is True
     wait.settled(thing)
 
 

@@ -253,6 +253,26 @@ TEST(readers_that_died_are_forgotten_by_who_waits_for_them) {
     CHECK_EQ(l.try_write(2), Result::done);
 }
 
+// A task of the process that the caller's was forked from.
+TEST(who_was_taken_for_dead_gives_up_waiting_to_read) {
+    for (const bool cell_is_another_s : {false, true}) {
+        Library l;
+        CHECK_EQ(l.try_read(1), Result::done);
+        CHECK_EQ(l.claim(3), Result::blocked);
+        Reader reader{2}, other{4};
+        CHECK_EQ(l.attempt_read(reader), Result::blocked);
+        l.deaths.kill(2);
+        CHECK_EQ(l.try_write(3, OnDeath::report, true), Result::blocked, "and forgets the dead");
+        if (cell_is_another_s) CHECK_EQ(l.attempt_read(other), Result::blocked);
+        CHECK_EQ(l.cancel_read(reader), Result::done);
+        CHECK(!reader.ticket.enlisted);
+        CHECK_EQ(l.end_read(1), Result::done);
+        CHECK_EQ(l.try_write(3), Result::done);
+        CHECK_EQ(l.end_write(3), Result::done);
+        CHECK_EQ(l.lock.reading(), cell_is_another_s ? 1u : 0u);
+    }
+}
+
 TEST(a_writer_s_death_is_told_to_all_until_the_lock_is_recovered) {
     Library l;
     CHECK_EQ(l.try_write(9), Result::done);

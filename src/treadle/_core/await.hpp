@@ -245,8 +245,8 @@ Result briefly(Mapping* mapping, Token token, Attempt attempt) noexcept {
     return mapping->insist(attempt);
 }
 template <class Attempt>
-Result briefly_private(Attempt attempt) noexcept {
-    PrivateCaller who{platform::private_token()};
+Result briefly_private(Token token, Attempt attempt) noexcept {
+    PrivateCaller who{token};
     Wait wait;
     Result result = attempt(who, wait);
     if (result != Result::blocked) return result;

@@ -77,7 +77,7 @@ cdef class BarrierCore:
 
     # For a task.
 
-    def _attempt_arrive(self, Waiter waiter):
+    def _attempt_arrive(self, Waiter waiter not None):
         """Returns (phase, index), PENDING, or None: the barrier is broken."""
         cdef uint32_t phase = 0, index = 0
         waiter._begin(self.handle)
@@ -90,7 +90,7 @@ cdef class BarrierCore:
             return _PENDING
         return (phase, index) if result == DONE else None
 
-    def _attempt(self, uint32_t phase, Waiter waiter):
+    def _attempt(self, uint32_t phase, Waiter waiter not None):
         """Returns True, PENDING, or None: the barrier is broken."""
         waiter._begin(self.handle)
         doubt_always(waiter.place)

@@ -85,12 +85,14 @@ cdef class ConditionCore:
     # For a task.
 
     def _enlist(self):
+        """Of a private one, under a name that a child of fork finds dead: the thread that forked lives on there."""
         cdef uint32_t ticket = 0
-        if condition_enlist(self.body, self.handle, _token(self.handle), &ticket) != DONE:
+        cdef Token token = new_private_token() if self.handle.mapping == NULL else _token(self.handle)
+        if condition_enlist(self.body, self.handle, token, &ticket) != DONE:
             raise _arena_full("a condition's waiters", self.handle.mapping)
         return ticket
 
-    def _attempt(self, uint32_t ticket, Waiter waiter):
+    def _attempt(self, uint32_t ticket, Waiter waiter not None):
         waiter._begin(self.handle)
         return True if condition_attempt(self.body, self.handle, ticket, &waiter.wait) == DONE else _PENDING
 

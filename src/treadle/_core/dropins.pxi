@@ -38,7 +38,7 @@ cdef class PrivateQueue(Queue):
 
     cdef int _make_private(self, maxsize, base) except -1:
         if type(self) is not base and _has_hooks_of_its_own(type(self), base):
-            self.store = _hook_store(self, max(_whole(maxsize), 0), _label(None))
+            self._set_store(_hook_store(self, max(_whole(maxsize), 0), _label(None)))
             self._init(maxsize)
             return 0
         return self._make(maxsize, False, 0, None)

@@ -15,6 +15,7 @@ cdef class Event:
 
     cdef EventBody* body
     cdef Handle handle
+    cdef Retired* retired
     cdef EventBody own
     cdef object __weakref__
 
@@ -33,16 +34,17 @@ cdef class Event:
                     raise _arena_full("an event", mapping)
                 if named is not None:
                     named.publish(made)
-            drop_object(self.handle)  # __init__ may be called again
+            retire(self.handle, self.retired)  # __init__ may be called again
             self.handle = made
             self.body = <EventBody*>body_of(self.handle.block)
         else:
-            drop_object(self.handle)
+            retire(self.handle, self.retired)
             self.body = &self.own
             copy_label(self.own.label, sizeof(self.own.label), text)
 
     def __dealloc__(self):
         drop_object(self.handle)
+        drop_retired(self.retired)
 
     def is_set(self):
         """Returns whether the flag is set.
@@ -107,7 +109,7 @@ cdef class Event:
     def _epoch(self):
         return event_epoch(self.body)
 
-    def _attempt(self, uint32_t since, Waiter waiter):
+    def _attempt(self, uint32_t since, Waiter waiter not None):
         waiter._begin(self.handle)
         return True if event_attempt(self.body, self.handle, since, &waiter.wait) == DONE else _PENDING
 

@@ -18,6 +18,7 @@ cdef class Latch:
 
     cdef LatchBody* body
     cdef Handle handle
+    cdef Retired* retired
     cdef LatchBody own
     cdef object __weakref__
 
@@ -41,16 +42,17 @@ cdef class Latch:
                     raise _arena_full("a latch", mapping)
                 if named is not None:
                     named.publish(made)
-            drop_object(self.handle)  # __init__ may be called again
+            retire(self.handle, self.retired)  # __init__ may be called again
             self.handle = made
             self.body = <LatchBody*>body_of(self.handle.block)
         else:
-            drop_object(self.handle)
+            retire(self.handle, self.retired)
             self.body = &self.own
             latch_initialise(self.own, count, text)
 
     def __dealloc__(self):
         drop_object(self.handle)
+        drop_retired(self.retired)
 
     def count_down(self, n=1):
         """Lowers the count by n, and wakes everybody who waits when it reaches zero.
@@ -99,7 +101,7 @@ cdef class Latch:
         """
         return _aio().Latch(self)
 
-    def _attempt(self, Waiter waiter):
+    def _attempt(self, Waiter waiter not None):
         waiter._begin(self.handle)
         return True if latch_attempt(self.body, self.handle, &waiter.wait) == DONE else _PENDING
 

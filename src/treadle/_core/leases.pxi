@@ -37,7 +37,7 @@ cdef class Lease:
         >>> queue.lease().item
         'job'
         """
-        return self.claim.item
+        return self._claimed().item
 
     @property
     def deliveries(self):
@@ -49,7 +49,7 @@ cdef class Lease:
         >>> queue.lease().deliveries
         1
         """
-        return self.claim.deliveries
+        return self._claimed().deliveries
 
     def ack(self):
         """Says that the item is done with: it is gone, and counts as done for ``Queue.join``.
@@ -77,7 +77,13 @@ cdef class Lease:
         """
         self._settle(False)
 
+    cdef _Claim _claimed(self):
+        if self.claim is None:
+            raise TypeError("a Lease is made by Queue.lease()")
+        return self.claim
+
     cdef _settle(self, bint done):
+        self._claimed()
         if self.claim.pid != os.getpid():
             raise RuntimeError(f"this lease belongs to pid {self.claim.pid}, which took it before a fork")
         if not self.claim.open:
@@ -89,13 +95,13 @@ cdef class Lease:
         return self
 
     def __exit__(self, kind, error, trace):
-        if self.claim.open and self.claim.pid == os.getpid():  # a fork's child leaves the block as well, and holds nothing
+        if self._claimed().open and self.claim.pid == os.getpid():  # a fork's child leaves the block as well, and holds nothing
             self._settle(kind is None)
 
     __class_getitem__ = classmethod(type(list[int]))
 
     def __repr__(self):
-        state = "open" if self.claim.open else "settled"
+        state = "open" if self._claimed().open else "settled"
         return f"<treadle.Lease of {self._queue!r}, delivery {self.claim.deliveries}, {state}>"
 
 

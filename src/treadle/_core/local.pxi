@@ -682,19 +682,24 @@ cdef class _Mutex:
 
     cdef _HookStore store
 
+    cdef _HookStore _made(self):
+        if self.store is None:
+            raise TypeError("a queue's mutex comes from its queue")
+        return self.store
+
     def acquire(self):
         """Keeps all others out of the queue, whose own methods may not be called until the release."""
-        self.store._enter()
+        self._made()._enter()
         return True
 
     def release(self):
         """Lets the others in again."""
-        if not guarded_is_mine(&self.store.gates):
+        if not guarded_is_mine(&self._made().gates):
             raise RuntimeError("release unlocked lock")
         self.store._leave()
 
     def __enter__(self):
-        self.store._enter()
+        self._made()._enter()
         return True
 
     def __exit__(self, kind, error, trace):

@@ -51,9 +51,10 @@ cdef class _LockState:
 
     cdef LockBody* body
     cdef Handle handle
+    cdef Retired* retired
     cdef LockBody own  # the state, if it is private
     cdef bint take_over
-    cdef uint32_t tasks  # of this process, that wait through this object: served in order
+    cdef TaskLine tasks  # of this process, that wait through this object: served in order
     cdef uint32_t releases_owed  # of a Lock, by tasks that do not hold it: see _restore_closed
     cdef object __weakref__
 
@@ -62,6 +63,7 @@ cdef class _LockState:
 
     def __dealloc__(self):
         drop_object(self.handle)
+        drop_retired(self.retired)
 
     cdef _place(self, bint reentrant, bint shared, label, name, bint persist):
         cdef _Naming named = _named(name, persist, shared)
@@ -75,11 +77,11 @@ cdef class _LockState:
                     raise _arena_full("a lock", mapping)
                 if named is not None:
                     named.publish(made)
-            drop_object(self.handle)  # __init__ may be called again
+            retire(self.handle, self.retired)  # __init__ may be called again
             self.handle = made
             self.body = <LockBody*>body_of(self.handle.block)
         else:
-            drop_object(self.handle)
+            retire(self.handle, self.retired)
             self.body = &self.own
             copy_label(self.own.label, sizeof(self.own.label), text)
 
@@ -249,9 +251,14 @@ cdef class _Recovery:
             raise RuntimeError(f"this {who} holds lock {self.lock._label()!r}: there is nothing to recover it from")
         return 0
 
-    cdef object _had(self, Token dead):
+    cdef object _had(self, Token token, Token dead):
         self.marked = dead != 0 and self.lock.handle.mapping != NULL
-        _tell()
+        try:
+            _tell()
+        except BaseException:  # as where the block raises
+            lock_abandon(self.lock.body, self.lock.handle, token)
+            _tell()
+            raise
         return bool(self.marked)
 
     def __enter__(self):
@@ -264,11 +271,11 @@ cdef class _Recovery:
             _interrupted()
         if result == TIMEOUT:
             self._too_late()
-        return self._had(dead)
+        return self._had(token, dead)
 
     # For a task.
 
-    def _attempt(self, Waiter waiter):
+    def _attempt(self, Waiter waiter not None):
         cdef Token token = self._token(), dead = 0
         cdef _LockState lock = self.lock
         self._check_not_mine(token)
@@ -281,12 +288,13 @@ cdef class _Recovery:
             lock.body, lock.handle, token, self.reentrant, waiter.look, True, True, &dead, &waiter.wait
         ):
             return _PENDING
-        return self._had(dead)
+        return self._had(token, dead)
 
     def _give_up(self):
         pass
 
     def _too_late(self):
+        self._token()
         raise TimeoutError(f"lock {self.lock._label()!r} could not be had for its recovery in time")
 
     def __exit__(self, kind, error, trace):
@@ -469,15 +477,15 @@ cdef class Lock(_LockState):
         return _aio().Lock(self)
 
     def _waiting_tasks(self):
-        return self.tasks
+        return self.tasks.count()
 
     def _try(self):
-        return self.tasks == 0 and lock_try(self.body, _token(self.handle))
+        return self.tasks.count() == 0 and lock_try(self.body, _token(self.handle))
 
-    def _attempt(self, Waiter waiter):
+    def _attempt(self, Waiter waiter not None):
         return self._attempt_as(_token(self.handle), False, waiter)
 
-    def _attempt_restore(self, saved, Waiter waiter):
+    def _attempt_restore(self, saved, Waiter waiter not None):
         return self._attempt_again(_token(self.handle), False, 0, waiter)
 
     def _recovery_for_task(self):
@@ -661,28 +669,28 @@ cdef class RLock(_LockState):
     # For a task: `identity` is what it goes by (tasks.pxi).
 
     def _waiting_tasks(self):
-        return self.tasks
+        return self.tasks.count()
 
-    def _attempt_by(self, TaskIdentity identity, Waiter waiter):
+    def _attempt_by(self, TaskIdentity identity not None, Waiter waiter not None):
         cdef Token token = identity.token_in(self.handle)
         # Only when it comes, and nobody stands in line: a task that has parked leaves the mark of waiters to those behind it.
         if (
             waiter.lined_up_at is None
-            and (self.tasks == 0 or lock_is_mine(self.body, token))
+            and (self.tasks.count() == 0 or lock_is_mine(self.body, token))
             and rlock_try(self.body, token)
         ):
             return True
         return self._attempt_as(token, True, waiter)
 
-    def _release_by(self, TaskIdentity identity):
+    def _release_by(self, TaskIdentity identity not None):
         if rlock_release(self.body, self.handle, identity.token_in(self.handle)) != DONE:
             raise RuntimeError("cannot release un-acquired lock")
         _tell()
 
-    def _is_owned_by(self, TaskIdentity identity):
+    def _is_owned_by(self, TaskIdentity identity not None):
         return lock_is_mine(self.body, identity.token_in(self.handle))
 
-    def _release_save_by(self, TaskIdentity identity):
+    def _release_save_by(self, TaskIdentity identity not None):
         cdef uint32_t recursion = self.body.recursion
         if not lock_is_mine(self.body, identity.token_in(self.handle)):
             raise RuntimeError("cannot release un-acquired lock")
@@ -691,13 +699,13 @@ cdef class RLock(_LockState):
         _tell()
         return recursion
 
-    def _attempt_restore_by(self, TaskIdentity identity, uint32_t recursion, Waiter waiter):
+    def _attempt_restore_by(self, TaskIdentity identity not None, uint32_t recursion, Waiter waiter not None):
         return self._attempt_again(identity.token_in(self.handle), True, recursion, waiter)
 
-    def _recovery_by(self, TaskIdentity identity):
+    def _recovery_by(self, TaskIdentity identity not None):
         return _recovery(self, True, -1, identity)
 
-    def _restore_now_by(self, TaskIdentity identity, uint32_t recursion):
+    def _restore_now_by(self, TaskIdentity identity not None, uint32_t recursion):
         return self._take_again(identity.token_in(self.handle), True, recursion, 0)
 
     # What the standard library's Condition asks of a lock.

@@ -98,6 +98,10 @@ cdef extern from "sync_ops.hpp" namespace "treadle::core" nogil:
     char* body_of(SharedBlock*)
     void drop_slot(Mapping*, uint32_t)
     void drop_object(Handle&)
+    cppclass Retired:
+        pass
+    void retire(Handle&, Retired*&)
+    void drop_retired(Retired*)
     uint32_t ticket_check(const Ticket&)
     void write_ticket(const Handle&, Ticket&)
     Mapping* reach_arena(const Ticket&, AttachFailure&)
@@ -546,8 +550,13 @@ cdef extern from "task_ops.hpp" namespace "treadle::core" nogil:
     void lock_line_up(LockBody*, Wait*)
     void semaphore_line_up(SemaphoreBody*, Wait*)
     void permits_line_up(PermitsBody*, Wait*)
-    bint task_attempts()
-    void task_begin_attempt(Place&)
+    cppclass TaskLine:
+        uint32_t count()
+        uint64_t join()
+        void leave(uint64_t)
+    const void* calling_loop()
+    void called_by_loop(const void*)
+    void task_begin_attempt(Place&, const void*)
     void task_end_attempt()
     void task_leave(Place&, Mapping*, bint)
     void need_reactor(Mapping*, Token)

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <cstdio>
 #include <cstring>
 #include <utility>
@@ -94,6 +95,28 @@ inline void drop_object(Handle& handle) noexcept {
     if (handle.mapping == nullptr) return;
     drop_slot(handle.mapping, handle.slot);
     handle = Handle{};
+}
+
+// Objects whose __init__ was called again: kept until the Python object goes, since calls may be inside, and the memory of a
+// block that was let go of is another object's.
+struct Retired {
+    Handle handle;
+    Retired* before;
+};
+inline void retire(Handle& handle, Retired*& retired) noexcept {
+    if (handle.mapping == nullptr) return;
+    auto* last = static_cast<Retired*>(std::malloc(sizeof(Retired)));
+    if (last != nullptr) *last = Retired{handle, retired};  // else it stays until the process ends
+    retired = last == nullptr ? retired : last;
+    handle = Handle{};
+}
+inline void drop_retired(Retired* retired) noexcept {
+    while (retired != nullptr) {
+        Retired* const before = retired->before;
+        drop_object(retired->handle);
+        std::free(retired);
+        retired = before;
+    }
 }
 
 inline std::uint32_t ticket_check(const Ticket& t) noexcept {

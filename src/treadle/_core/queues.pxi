@@ -26,6 +26,7 @@ cdef class Queue:
     """
 
     cdef _Store store
+    cdef list retired  # stores of before a second __init__: calls may be inside
     cdef object __weakref__
 
     def __init__(self, maxsize=0, *, shared=True, name=None, persist=False, maxbytes=0, label=None):
@@ -40,7 +41,15 @@ cdef class Queue:
             raise ValueError(f"maxbytes must be 0 (no limit) or more, not {maxbytes}")
         if maxbytes != 0 and not shared:
             raise ValueError("a private queue holds references, which have no size: it has no maxbytes")
-        self.store = self._new_store(maxsize, shared, maxbytes, text, named)
+        self._set_store(self._new_store(maxsize, shared, maxbytes, text, named))
+        return 0
+
+    cdef int _set_store(self, _Store store) except -1:
+        if self.store is not None:
+            if self.retired is None:
+                self.retired = []
+            self.retired.append(self.store)
+        self.store = store
         return 0
 
     cdef _Store _new_store(self, uint64_t maxsize, bint shared, uint64_t maxbytes, bytes label, _Naming named):
@@ -280,7 +289,7 @@ cdef class Queue:
         self._made()
         _queue_timeout(True, timeout)
         cdef _PutWaiter waiter = _PutWaiter.__new__(_PutWaiter)
-        waiter.timeout = timeout
+        waiter._set_timeout(timeout)
         waiter.store = self.store
         waiter.prepared = self.store.prepare(items)
         return waiter
@@ -290,21 +299,21 @@ cdef class Queue:
         self._made()
         _queue_timeout(True, timeout)
         cdef _GetWaiter waiter = _GetWaiter.__new__(_GetWaiter)
-        waiter.timeout = timeout
+        waiter._set_timeout(timeout)
         waiter.store = self.store
         waiter.copy = copy
         return waiter
 
-    def _attempt_get_many(self, uint32_t wanted, Waiter waiter):
+    def _attempt_get_many(self, uint32_t wanted, Waiter waiter not None):
         self._made()
         return self.store.attempt_get_many(wanted, waiter)
 
-    def _attempt_lease(self, Waiter waiter):
+    def _attempt_lease(self, Waiter waiter not None):
         self._made()
         claim = self.store.attempt_claim(waiter)
         return _PENDING if claim is _PENDING else _lease(self, claim)
 
-    def _attempt_join(self, Waiter waiter):
+    def _attempt_join(self, Waiter waiter not None):
         self._made()
         return self.store.attempt_join(waiter)
 

@@ -30,6 +30,7 @@ cdef class RWLock:
 
     cdef RWLockBody* body
     cdef Handle handle
+    cdef Retired* retired
     cdef RWLockBody own  # the state, if it is private
     cdef bint take_over
     cdef object __weakref__
@@ -51,17 +52,18 @@ cdef class RWLock:
                     raise _arena_full("a lock", mapping)
                 if named is not None:
                     named.publish(made)
-            drop_object(self.handle)  # __init__ may be called again
+            retire(self.handle, self.retired)  # __init__ may be called again
             self.handle = made
             self.body = <RWLockBody*>body_of(self.handle.block)
         else:
-            drop_object(self.handle)
+            retire(self.handle, self.retired)
             self.body = &self.own
             copy_label(self.own.label, sizeof(self.own.label), text)
 
     def __dealloc__(self):
         rwlock_free_private(&self.own)
         drop_object(self.handle)
+        drop_retired(self.retired)
 
     def acquire_read(self, blocking=True, timeout=-1):
         """Takes the lock for reading; returns whether it was had.
@@ -239,7 +241,7 @@ cdef class RWLock:
 
     # For a task: `identity` is what it goes by (tasks.pxi).
 
-    def _attempt_read_by(self, TaskIdentity identity, ReadPlace place, Waiter waiter):
+    def _attempt_read_by(self, TaskIdentity identity not None, ReadPlace place not None, Waiter waiter not None):
         cdef Token token = identity.token_in(self.handle), dead = 0
         waiter._begin(self.handle)
         doubt_always(waiter.place)
@@ -257,7 +259,7 @@ cdef class RWLock:
             raise
         return True
 
-    def _cancel_read_by(self, TaskIdentity identity, ReadPlace place):
+    def _cancel_read_by(self, TaskIdentity identity not None, ReadPlace place not None):
         """Gives up waiting to read; returns whether it was let in before."""
         cdef bint admitted = rwlock_cancel_read(
             self.body, self.handle, identity.token_in(self.handle), &place.ticket
@@ -265,7 +267,7 @@ cdef class RWLock:
         _tell()
         return bool(admitted)
 
-    def _attempt_write_by(self, TaskIdentity identity, Waiter waiter):
+    def _attempt_write_by(self, TaskIdentity identity not None, Waiter waiter not None):
         cdef Token token = identity.token_in(self.handle), dead = 0
         waiter._begin(self.handle)
         doubt_always(waiter.place)
@@ -283,17 +285,17 @@ cdef class RWLock:
             raise
         return True
 
-    def _cancel_write_by(self, TaskIdentity identity):
+    def _cancel_write_by(self, TaskIdentity identity not None):
         rwlock_cancel_write(self.body, self.handle, identity.token_in(self.handle))
         _tell()
 
     def _recovery_by(self, TaskIdentity identity not None):
         return _write_recovery(self, -1, identity)
 
-    def _release_read_by(self, TaskIdentity identity):
+    def _release_read_by(self, TaskIdentity identity not None):
         self._end_read_as(identity.token_in(self.handle))
 
-    def _release_write_by(self, TaskIdentity identity):
+    def _release_write_by(self, TaskIdentity identity not None):
         self._end_write_as(identity.token_in(self.handle))
 
     def statistics(self):
@@ -490,9 +492,14 @@ cdef class _WriteRecovery:
             raise TypeError("a recovery comes from a lock's recover()")
         return _token(self.lock.handle) if self.task is None else self.task.token_in(self.lock.handle)
 
-    cdef object _had(self, Token dead):
-        _tell()
+    cdef object _had(self, Token token, Token dead):
         self.marked = dead != 0 and self.lock.handle.mapping != NULL
+        try:
+            _tell()
+        except BaseException:  # as where the block raises
+            rwlock_end_write(self.lock.body, self.lock.handle, token)
+            _tell()
+            raise
         return bool(self.marked)
 
     def __enter__(self):
@@ -503,11 +510,11 @@ cdef class _WriteRecovery:
             self._too_late()
         if result != DONE:
             lock._not_had_by(result, dead, token)
-        return self._had(dead)
+        return self._had(token, dead)
 
     # For a task.
 
-    def _attempt(self, Waiter waiter):
+    def _attempt(self, Waiter waiter not None):
         cdef Token token = self._token(), dead = 0
         cdef RWLock lock = self.lock
         waiter._begin(lock.handle)
@@ -517,12 +524,14 @@ cdef class _WriteRecovery:
             return _PENDING
         if result != DONE:
             lock._not_had_by(result, dead, token)
-        return self._had(dead)
+        return self._had(token, dead)
 
     def _give_up(self):
+        self._token()
         self.lock._cancel_write_by(self.task)
 
     def _too_late(self):
+        self._token()
         raise TimeoutError(f"lock {self.lock._label()!r} could not be had for its recovery in time")
 
     def __exit__(self, kind, error, trace):

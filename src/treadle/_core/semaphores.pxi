@@ -6,8 +6,9 @@ cdef class _SemaphoreState:
     cdef SemaphoreBody* body
     cdef PermitsBody* permits
     cdef Handle handle
+    cdef Retired* retired
     cdef SemaphoreBody own
-    cdef uint32_t tasks  # of this process, that wait through this object: served in order
+    cdef TaskLine tasks  # of this process, that wait through this object: served in order
     cdef object __weakref__
 
     def __cinit__(self, *args, **kwargs):
@@ -16,6 +17,7 @@ cdef class _SemaphoreState:
 
     def __dealloc__(self):
         drop_object(self.handle)
+        drop_retired(self.retired)
 
     cdef _place(self, value, bint bounded, bint reclaim, bint shared, label, name, bint persist):
         cdef _Naming named = _named(name, persist, shared)
@@ -31,7 +33,7 @@ cdef class _SemaphoreState:
         cdef uint32_t bound = count if bounded else SEMAPHORE_MAX
         cdef Handle made
         if not shared:  # nobody dies alone in one process
-            drop_object(self.handle)  # __init__ may be called again
+            retire(self.handle, self.retired)  # __init__ may be called again
             self.permits = NULL
             self.body = &self.own
             semaphore_initialise(self.own, count, bound, text)
@@ -46,7 +48,7 @@ cdef class _SemaphoreState:
                 raise _arena_full("a semaphore", mapping)
             if named is not None:
                 named.publish(made)
-        drop_object(self.handle)
+        retire(self.handle, self.retired)
         self.handle = made
         self.permits = NULL
         self.body = NULL
@@ -284,14 +286,14 @@ cdef class Semaphore(_SemaphoreState):
         return _aio().Semaphore(self)
 
     def _waiting_tasks(self):
-        return self.tasks
+        return self.tasks.count()
 
     def _try(self):
-        return self.tasks == 0 and (
+        return self.tasks.count() == 0 and (
             self.body.semaphore.try_acquire() if self.permits == NULL else self._acquire(0)
         )
 
-    def _attempt(self, Waiter waiter):
+    def _attempt(self, Waiter waiter not None):
         return self._attempt_native(waiter)
 
     @property
@@ -418,14 +420,14 @@ cdef class BoundedSemaphore(_SemaphoreState):
         return _aio().Semaphore(self)
 
     def _waiting_tasks(self):
-        return self.tasks
+        return self.tasks.count()
 
     def _try(self):
-        return self.tasks == 0 and (
+        return self.tasks.count() == 0 and (
             self.body.semaphore.try_acquire() if self.permits == NULL else self._acquire(0)
         )
 
-    def _attempt(self, Waiter waiter):
+    def _attempt(self, Waiter waiter not None):
         return self._attempt_native(waiter)
 
     @property

@@ -35,7 +35,7 @@ using world_of = typename WorldOf<std::remove_cvref_t<Body>>::type;
 // A short section of the object's own, in either world.
 template <class Attempt>
 Result section(const Handle& h, Token token, Attempt attempt) noexcept {
-    return h.mapping == nullptr ? briefly_private(attempt) : briefly(h.mapping, token, attempt);
+    return h.mapping == nullptr ? briefly_private(token, attempt) : briefly(h.mapping, token, attempt);
 }
 
 // Gives an object's full table a larger one of `cells`: a shared object's in a block that belongs to it. `first` is the one

@@ -24,8 +24,11 @@ inline constinit std::atomic<std::uint32_t> private_wakes{0};
 // Threads and tasks take turns, as between processes (tasks::turn_of).
 inline void wake_private(const void* word, int count, std::uint32_t bits) noexcept {
     if (lot.empty()) {
-        PrivateWorld::wake_threads(word, count, bits);
-        return;
+        PrivateWorld::fence();  // SYNC parked→wake: the caller has changed the word before it, a task has parked before its own
+        if (lot.empty()) {
+            PrivateWorld::wake_threads(word, count, bits);
+            return;
+        }
     }
     const std::uint32_t bucket = bucket_in(nullptr, word);
     const auto tell = [&](int most) { return static_cast<int>(lot.notify(word, bucket, static_cast<std::uint32_t>(most), bits)); };
@@ -167,15 +170,16 @@ inline void permits_line_up(PermitsBody<SharedWorld>* body, Wait* wait) noexcept
     wait->at_gate(body->permits.futex(), 0, Result::empty);  // once served, it announces those behind it
 }
 
-// A task of this thread makes an attempt: so its loop is not about to sleep.
-inline constinit thread_local bool tls_task_attempts = false;
-inline bool task_attempts() noexcept { return tls_task_attempts; }
+// The event loop that has called what this thread does now: so it runs here, and is not about to sleep. Null: none is known to.
+inline constinit thread_local const void* tls_calling_loop = nullptr;
+inline const void* calling_loop() noexcept { return tls_calling_loop; }
+inline void called_by_loop(const void* loop) noexcept { tls_calling_loop = loop; }
 
-inline void task_begin_attempt(Place& place) noexcept {
-    tls_task_attempts = true;
+inline void task_begin_attempt(Place& place, const void* loop) noexcept {
+    called_by_loop(loop);
     tasks::begin_attempt(lot, place);
 }
-inline void task_end_attempt() noexcept { tls_task_attempts = false; }
+inline void task_end_attempt() noexcept { called_by_loop(nullptr); }
 
 // Leaves the place. `used`: its notification, if there was one, has served its purpose; else it is passed on.
 inline void task_leave(Place& place, Mapping* m, bool used) noexcept {

@@ -3,6 +3,7 @@
 
 cdef extern from "Python.h":
     unsigned long PyThread_get_thread_ident()
+    object PyObject_Call(object callable, tuple arguments, dict named)
     ctypedef enum PySendResult:
         PYGEN_RETURN, PYGEN_ERROR, PYGEN_NEXT
     PySendResult PyIter_Send(object iterator, object value, PyObject** result) except PYGEN_ERROR
@@ -38,27 +39,48 @@ cdef object _asyncio_loop():
     if _get_running_loop is None:
         asyncio = import_lazily("asyncio")
         _current_task = asyncio.current_task
-        _get_running_loop = asyncio.get_running_loop
-    try:
-        return _get_running_loop()
-    except RuntimeError:
-        return None
+        _get_running_loop = asyncio._get_running_loop  # without an exception where there is none
+    return _get_running_loop()
+
+
+@cython.final
+@cython.internal
+cdef class _LoopNotes:
+    """What is noted about an event loop: lives and dies with it."""
+
+    cdef bint makes_plain_futures  # ``create_future()`` is asyncio's own
+    cdef set parked  # the waiters that the loop keeps
 
 
 cdef object _Future = None
-cdef dict _makes_plain_futures = {}  # by type of loop
+cdef dict _future_arguments = {}
 
-cdef object _new_signal(loop):
-    """What a task is suspended at: ``loop.create_future()``, without the call in Python that it is with asyncio's own loops."""
+cdef _LoopNotes _notes_of(loop):
     global _Future
-    of = type(loop)
-    plain = _makes_plain_futures.get(of)
-    if plain is None:
+    cdef _LoopNotes notes = getattr(loop, "_treadle_notes", None)
+    if notes is None:
         asyncio = import_lazily("asyncio")
         _Future = asyncio.Future
-        plain = getattr(of, "create_future", None) is asyncio.BaseEventLoop.create_future
-        _makes_plain_futures[of] = plain
-    return _Future(loop=loop) if plain else loop.create_future()
+        notes = _LoopNotes.__new__(_LoopNotes)
+        notes.makes_plain_futures = (
+            getattr(type(loop), "create_future", None) is asyncio.BaseEventLoop.create_future
+        )
+        notes.parked = set()
+        try:
+            loop._treadle_notes = notes
+        except AttributeError:  # not a loop of Python's making; trio refers to its tasks itself
+            notes.parked = None
+    return notes
+
+
+cdef object _new_signal(loop, _LoopNotes notes):
+    """What a task is suspended at: ``loop.create_future()``, without the call in Python that it is with asyncio's own loops."""
+    if not notes.makes_plain_futures:
+        return loop.create_future()
+    _future_arguments["loop"] = loop  # read before anybody else runs, and a third of the cost of a new dict
+    signal = PyObject_Call(_Future, (), _future_arguments)
+    _future_arguments["loop"] = None
+    return signal
 
 
 @cython.no_gc_clear  # __dealloc__ passes on what is owed
@@ -83,7 +105,8 @@ cdef class Waiter:
     cdef bint used
     cdef bint expired
     cdef bint lined_up  # it parks behind others, without having attempted
-    cdef uint32_t* line  # how many tasks wait for the object, if they are served in order
+    cdef TaskLine* line  # how many tasks wait for the object, if they are served in order
+    cdef uint64_t line_epoch
     cdef object lined_up_at
     cdef unsigned long thread
     cdef object loop  # has ``call_soon_threadsafe``, ``create_future``, and the like
@@ -101,27 +124,32 @@ cdef class Waiter:
         if self.loop is None or "trio" in _modules:
             self.loop, self.set_by_loop = import_lazily("treadle.aio._loops").running_loop(self.loop)
         self.attempt = attempt
-        self.timeout = timeout
+        self._set_timeout(timeout)
         self.thread = PyThread_get_thread_ident()
 
     def __dealloc__(self):
         task_leave(self.place, self.mapping, self.used)
         self._leave_line()
 
+    cdef int _set_timeout(self, timeout) except -1:
+        if timeout is not None and _optional_timeout(timeout) != FOREVER:
+            self.timeout = timeout
+        return 0
+
     cdef int _leave_line(self) noexcept:
         if self.line != NULL:
-            self.line[0] -= 1
+            self.line.leave(self.line_epoch)
             self.line = NULL
         return 0
 
-    cdef bint _joins(self, object owner, uint32_t* line) noexcept:
+    cdef bint _joins(self, object owner, TaskLine* line) noexcept:
         """Must this task stand in line behind others, now that it has come?"""
         if self.lined_up_at is not None:
             return False
         self.lined_up_at = owner
         self.line = line
-        line[0] += 1
-        self.lined_up = line[0] > 1
+        self.lined_up = line.count() != 0
+        self.line_epoch = line.join()
         return self.lined_up
 
     cdef void _begin(self, const Handle& handle) noexcept:
@@ -179,7 +207,7 @@ cdef class Waiter:
                     Py_DECREF(<object>result[0])
                     result[0] = NULL
                     self.suspended = value = None
-                task_begin_attempt(self.place)
+                task_begin_attempt(self.place, <void*>self.loop)
                 try:
                     outcome = self._try()
                 finally:
@@ -216,34 +244,23 @@ cdef class Waiter:
                 return None if spun == SPUN_ATTEMPT else self._next_turn()
         if self.mapping != NULL:
             _need_reactor(self.mapping)
-        self.signal = _new_signal(self.loop)
+        cdef _LoopNotes notes = _notes_of(self.loop)
+        self.signal = _new_signal(self.loop, notes)
         self.look = False
         if not task_park(self.place, self.mapping, self.wait, self.again) and not self.lined_up:
             return None
         self.again = True
         self.lined_up = False
-        if self.kept is None and self.timer is None:
-            self._keep()
+        if self.kept is None and self.timer is None and notes.parked is not None:
+            # Nothing else may refer to the task: the lot does not, and asyncio does by weak references only. So the loop has
+            # to, or the collector destroys a task that waits. With a timeout the loop's timer refers to it. A loop that was
+            # closed lets go of its tasks when it is dropped itself.
+            self.kept = notes.parked
+            self.kept.add(self)
         return self.signal
 
-    cdef int _keep(self) except -1:
-        """Nothing else may refer to the task: the lot does not, and asyncio does by weak references only. So the loop has
-        to, or the collector destroys a task that waits. With a timeout the loop's timer refers to it. A loop that was closed
-        lets go of its tasks when it is dropped itself.
-        """
-        parked = getattr(self.loop, "_treadle_parked", None)
-        if parked is None:
-            parked = set()
-            try:
-                self.loop._treadle_parked = parked
-            except AttributeError:  # not a loop of Python's making; trio refers to its tasks itself
-                return 0
-        self.kept = parked
-        self.kept.add(self)
-        return 0
-
     cdef object _next_turn(self):
-        signal = _new_signal(self.loop)
+        signal = _new_signal(self.loop, _notes_of(self.loop))
         self.loop.call_soon(_set, signal)
         return signal
 
@@ -278,7 +295,7 @@ cdef class Waiter:
     cdef _tell_later(self):
         """Not here and now: if that raised, what the task has been given would not reach it."""
         try:
-            self.loop.call_soon(_deliver_later)
+            self.loop.call_soon(_deliver_later, self.loop)
         except RuntimeError:  # the loop is closed
             _deliver()
 
@@ -338,8 +355,17 @@ def _react():
 
 # ---- Telling tasks
 
-def _deliver_later():
-    _deliver()
+def _deliver_later(loop):
+    """Called by the loop."""
+    called_by_loop(<void*>loop)
+    try:
+        _deliver()
+    finally:
+        called_by_loop(NULL)
+
+
+cdef bint _runs_here(loop):
+    return calling_loop() == <void*>loop or _asyncio_loop() is loop
 
 
 cdef inline int _tell() except -1:
@@ -363,6 +389,7 @@ cdef int _deliver() except -1:
     cdef unsigned long here = PyThread_get_thread_ident()
     cdef dict elsewhere
     cdef list idle
+    cdef bint sleeps
     raised = None
     while tasks_notified():  # again: what is passed on below notifies others
         elsewhere = idle = None
@@ -371,8 +398,10 @@ cdef int _deliver() except -1:
             if waiter is None:
                 break
             waiter.look = waiter.place.told_to
-            if waiter.thread == here:
-                if _deliver_here(waiter) and (idle is None or waiter.loop not in idle):
+            if waiter.thread == here and (waiter.set_by_loop or _runs_here(waiter.loop)):
+                sleeps = False
+                raised = _deliver_here(waiter, &sleeps) or raised  # the others are told first
+                if sleeps and (idle is None or waiter.loop not in idle):
                     idle = [waiter.loop, *(idle or ())]
                 continue
             if elsewhere is None:
@@ -388,24 +417,29 @@ cdef int _deliver() except -1:
     return 0
 
 
-cdef bint _deliver_here(Waiter waiter) except -1:
-    """Returns whether the loop has to be roused.
+cdef object _deliver_here(Waiter waiter, bint* sleeps):
+    """To a loop that runs in this thread. Returns what a handler of signals has raised meanwhile, or None.
 
-    It runs none of its tasks now: this may be a signal handler, or a finalizer, that has come between the loop's look at
-    what there is to do and its sleep.
+    sleeps: becomes whether the loop has to be roused. It runs none of its tasks now: this may be a signal handler, or a
+    finalizer, that has come between the loop's look at what there is to do and its sleep.
     """
     if not waiter.signal.done():
         try:
             if waiter.set_by_loop:
                 waiter.loop.call_soon(_set, waiter.signal)
-                return False
+                return None
             waiter.signal.set_result(None)
-            return not task_attempts() and _current_task(waiter.loop) is None
-        except RuntimeError:  # the loop is closed: its task will never run again
-            pass
-        waiter._let_go()
-    task_leave(waiter.place, waiter.mapping, False)  # or it is cancelled already: it goes to the next at once
-    return False
+            sleeps[0] = calling_loop() != <void*>waiter.loop and _current_task(waiter.loop) is None
+            return None
+        except RuntimeError:  # the run of trio's is over: its task will never run again
+            waiter._let_go()
+            raised = None
+        except BaseException as error:  # as in asyncio, its task may never run again
+            raised = error
+        task_leave(waiter.place, waiter.mapping, False)
+        return raised
+    task_leave(waiter.place, waiter.mapping, False)  # it is cancelled already: it goes to the next at once
+    return None
 
 
 cdef _rouse(loop):
@@ -413,6 +447,12 @@ cdef _rouse(loop):
         loop.call_soon_threadsafe(_nothing)
     except RuntimeError:  # it is closed
         pass
+
+
+cdef bint _is_stopped(loop) except -1:
+    """May it be a while until the loop runs its tasks?"""
+    is_running = getattr(loop, "is_running", None)  # trio's run has none: it is over once it ends
+    return is_running is not None and not is_running()
 
 
 cdef object _deliver_elsewhere(loop, list waiters):
@@ -424,6 +464,9 @@ cdef object _deliver_elsewhere(loop, list waiters):
     for attempts in range(10):  # not for ever: a shortage of memory may stay
         try:
             loop.call_soon_threadsafe(_set_all, signals)
+            if _is_stopped(loop):  # others are told as well, for whom it may be sooner
+                for waiter in waiters:
+                    task_leave(waiter.place, waiter.mapping, False)
             return raised
         except RuntimeError:  # the loop is closed: its tasks will never run again
             break

@@ -47,6 +47,24 @@ private:
     std::uint32_t bucket_;
 };
 
+// How many tasks stand in line for an object. Those of the process that this one was forked from do not.
+struct TaskLine {
+    std::uint32_t waiting = 0;
+    std::uint64_t epoch = 0;
+
+    std::uint32_t count() noexcept {
+        if (epoch != platform::private_epoch) *this = {0, platform::private_epoch};
+        return waiting;
+    }
+    std::uint64_t join() noexcept {
+        waiting = count() + 1;
+        return epoch;
+    }
+    void leave(std::uint64_t joined_in) noexcept {
+        if (count() != 0 && joined_in == epoch) --waiting;
+    }
+};
+
 // The threads that wait at words of this process alone, until they are served: asleep, or on their way back from there, which
 // takes the interpreter. Tasks of shared objects do not spin at all.
 inline constinit std::atomic<std::uint32_t> private_waiters[platform::kBuckets]{};

@@ -317,10 +317,12 @@ class Semaphore(Entered):
 
     async def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:
         """As ``treadle.Semaphore.acquire``."""
-        left = _acquire_timeout(blocking, timeout)
+        if not blocking and timeout is not None:
+            raise ValueError("can't specify timeout for non-blocking acquire")
+        left = timeout if blocking else 0
         if self._semaphore._try():
             return True
-        if left == 0:
+        if left is not None and left <= 0:
             return False
         return await Waiter(self._semaphore._attempt, left) is not PENDING
 

@@ -347,10 +347,12 @@ private:
         reading_.store(reading() + 1, std::memory_order_relaxed);
     }
     void delist(Token me, ReadTicket& ticket) noexcept {
+        ticket.enlisted = false;
         ReaderCell* cell = cell_of(me);
+        // In a child of fork whoever found a task of the parent's dead has reclaimed its cell.
+        if (cell == nullptr || enlisted_of(cell->counts) == 0) return;
         publish(cell->counts, cell->counts - kEnlisted);
         enlisted_ = enlisted_ - 1;
-        ticket.enlisted = false;
     }
     // Only where the writer is free: so that whoever enters after a death in here may do it again.
     void admit_enlisted(Wakes& wakes) noexcept {
