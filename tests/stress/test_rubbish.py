@@ -68,9 +68,10 @@ def _call_all(of: type) -> int:
 def _methods(of: type) -> Iterator[str]:
     for base in of.__mro__[:-1]:
         for name, what in vars(base).items():
-            if name not in ("__new__", "__init_subclass__", "__subclasshook__"):
-                if callable(what) or hasattr(what, "__get__"):
-                    yield name
+            if name in ("__new__", "__init_subclass__", "__subclasshook__"):
+                continue
+            if callable(what) or hasattr(what, "__get__"):
+                yield name
 
 
 def _unmade(of: type) -> Any:

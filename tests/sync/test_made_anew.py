@@ -1,5 +1,6 @@
-"""``__init__`` called again while a call is inside: it goes on with the object as it was, and touches
-nobody else's memory.
+"""``__init__`` called again while a call is inside: it goes on with the object as it was.
+
+It touches nobody else's memory.
 """
 
 from __future__ import annotations
