@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "interpreter.hpp"
 #include "treadle/arena/mapping.hpp"
 #include "treadle/platform/clock.hpp"
 #include "treadle/platform/threads.hpp"
@@ -78,18 +79,6 @@ private:
     std::int64_t since_;
 };
 
-// Lets other threads of Python run, for a scope.
-class InterpreterReleased {
-public:
-    InterpreterReleased() noexcept : state_(PyEval_SaveThread()) {}
-    ~InterpreterReleased() { PyEval_RestoreThread(state_); }
-    InterpreterReleased(const InterpreterReleased&) = delete;
-    InterpreterReleased& operator=(const InterpreterReleased&) = delete;
-
-private:
-    PyThreadState* state_;
-};
-
 inline std::uint32_t sweep_released(Mapping* mapping) noexcept {
     const InterpreterReleased released;
     return mapping->sweep();
@@ -113,19 +102,6 @@ private:
     std::int64_t at_;
 };
 
-inline bool spinning_helps() noexcept {
-    static int cores = 0;
-    if (cores == 0) cores = platform::granted_cores();
-    return cores > 1;
-}
-
-// Two phases of spinning before the first park. With the interpreter held: a microsecond, for what is over at once.
-// Without it: about as long as a park and a wake across cores take, after which parking is the cheaper choice.
-inline constexpr int kSpinsHeld = 20;
-inline constexpr int kSpinsFree = 400;
-// Who is waited for may share this core: without a yield each would spin out its budget before the other runs, and a round
-// trip took 80 µs instead of 6.
-inline constexpr int kSpinsPerYield = 6;
 inline constexpr int kYields = 100;  // of a call that does not wait, while an internal section is in its way
 
 // A waiter looks around after 4 ms, then ever more seldom: a death is noticed within half a second, and a wake-up in vain
@@ -182,7 +158,8 @@ int await(Who who, Attempt attempt, Result waiting, std::int64_t timeout, Mappin
     const bool always_look = who.look;
     const TasksAt tasks(mapping, wait.word);
     const ThreadWaits waits(mapping == nullptr ? wait.word : nullptr);
-    const int spins = spinning_helps() && !tasks.any() ? kSpinsHeld : 0;
+    // A private object does not change while this thread has the interpreter.
+    const int spins = mapping != nullptr && spinning_helps() && !tasks.any() ? kSpinsHeld : 0;
     for (int i = 0; i < spins; ++i) {
         World::pause();
         result = attempt(who, wait);
@@ -191,12 +168,9 @@ int await(Who who, Attempt attempt, Result waiting, std::int64_t timeout, Mappin
     const std::int64_t began = platform::now();
     const std::int64_t deadline = timeout >= kForever - began ? kForever : began + timeout;
     WaitingNote note(mapping, who.token, object);
-    PyThreadState* state = PyEval_SaveThread();
-    for (int i = 1; spins != 0 && i <= kSpinsFree && goes_on(result) && !tasks.any(); ++i) {
-        if (i % kSpinsPerYield == 0) platform::yield_core();
-        for (int pause = 0; pause < 4; ++pause) World::pause();
-        result = attempt(who, wait);
-    }
+    InterpreterReleased released;
+    const auto served = [&] { return !goes_on(result = attempt(who, wait)); };
+    if (spin_released(released, served, [&] { return tasks.any(); })) return static_cast<int>(result);
     wait.announce = true;
     std::int64_t slice = kFirstSlice, checked = began;
     bool interrupted = false, expired = false;
@@ -208,10 +182,10 @@ int await(Who who, Attempt attempt, Result waiting, std::int64_t timeout, Mappin
         const std::int64_t now = platform::now();
         // Signals are handled just after an attempt has failed, so that no wake-up is thrown away with the wait.
         if (interrupted || now - checked > kSignalsEvery) {
-            PyEval_RestoreThread(state);
+            released.take();
             if (PyErr_CheckSignals() != 0) return kInterrupted;
             note.renew();
-            state = PyEval_SaveThread();
+            released.release();
             checked = now;
         }
         std::int64_t bound = section ? kSectionSlice : slice;
@@ -230,7 +204,6 @@ int await(Who who, Attempt attempt, Result waiting, std::int64_t timeout, Mappin
             if (mapping != nullptr && mapping->sweep_due()) mapping->sweep();  // a program may only wait, and make nothing
         }
     }
-    PyEval_RestoreThread(state);
     return goes_on(result) ? kTimeout : static_cast<int>(result);
 }
 

@@ -165,12 +165,9 @@ int await_end(ChannelEnd& e, Token token, Want what, Attempt attempt, Result wai
     }
     const Deadline deadline(timeout);
     WaitingNote note(mapping, token, place_of(e.handle));
-    PyThreadState* state = PyEval_SaveThread();
-    for (int i = 1; spins != 0 && i <= kSpinsFree && goes_on(result); ++i) {
-        if (i % kSpinsPerYield == 0) platform::yield_core();
-        for (int pause = 0; pause < 4; ++pause) SharedWorld::pause();
-        result = attempt(who, wait);
-    }
+    InterpreterReleased released;
+    const auto served = [&] { return !goes_on(result = attempt(who, wait)); };
+    if (timeout != 0 && spin_released(released, served, [] { return false; })) return static_cast<int>(result);
     std::int64_t slice = kFirstSlice, checked = platform::now();
     bool deserted = false, expired = timeout == 0, interrupted = false;
     BellStay stay(e, what);
@@ -195,10 +192,10 @@ int await_end(ChannelEnd& e, Token token, Want what, Attempt attempt, Result wai
         }
         const std::int64_t now = platform::now();
         if (interrupted || now - checked > kSignalsEvery) {
-            PyEval_RestoreThread(state);
+            released.take();
             if (PyErr_CheckSignals() != 0) return kInterrupted;
             note.renew();
-            state = PyEval_SaveThread();
+            released.release();
             checked = now;
             interrupted = false;
         }
@@ -217,7 +214,6 @@ int await_end(ChannelEnd& e, Token token, Want what, Attempt attempt, Result wai
             if (mapping->sweep_due()) mapping->sweep();  // a program may only wait, and make nothing
         }
     }
-    PyEval_RestoreThread(state);
     return goes_on(result) ? kTimeout : static_cast<int>(result);
 }
 

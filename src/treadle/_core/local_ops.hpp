@@ -37,10 +37,7 @@ template <class Attempt, class Ready>
     const ThreadWaits waits(wait.word);
     if (spinning_helps() && timeout != 0 && !tasks.any()) {
         const InterpreterReleased released;
-        for (int i = 1; i <= kSpinsFree && !ready() && !tasks.any(); ++i) {
-            if (i % kSpinsPerYield == 0) platform::yield_core();
-            for (int pause = 0; pause < 4; ++pause) PrivateWorld::pause();
-        }
+        spin_released(released, ready, [&] { return tasks.any(); });
     }
     wait.announce = true;
     std::int64_t slice = kFirstSlice, checked = platform::now();

@@ -137,10 +137,7 @@ inline Spun task_spin(const Wait& wait) noexcept {
     const auto changed = [&] { return word->load(std::memory_order_relaxed) != wait.expected; };
     {
         const InterpreterReleased released;
-        for (int i = 1; i <= kSpinsFree && !changed() && !threads_wait_at(wait.word); ++i) {
-            if (i % kSpinsPerYield == 0) platform::yield_core();
-            for (int pause = 0; pause < 4; ++pause) PrivateWorld::pause();
-        }
+        spin_released(released, changed, [&] { return threads_wait_at(wait.word); });
     }
     if (!changed()) {
         spins_left = 0;
