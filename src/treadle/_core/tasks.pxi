@@ -53,14 +53,16 @@ cdef class _LoopNotes:
 
 
 cdef object _Future = None
+cdef object _InvalidState = ()
 cdef dict _future_arguments = {}
 
 cdef _LoopNotes _notes_of(loop):
-    global _Future
+    global _Future, _InvalidState
     cdef _LoopNotes notes = getattr(loop, "_treadle_notes", None)
     if notes is None:
         asyncio = import_lazily("asyncio")
         _Future = asyncio.Future
+        _InvalidState = asyncio.InvalidStateError
         notes = _LoopNotes.__new__(_LoopNotes)
         notes.makes_plain_futures = (
             getattr(type(loop), "create_future", None) is asyncio.BaseEventLoop.create_future
@@ -71,16 +73,6 @@ cdef _LoopNotes _notes_of(loop):
         except AttributeError:  # not a loop of Python's making; trio refers to its tasks itself
             notes.parked = None
     return notes
-
-
-cdef object _new_signal(loop, _LoopNotes notes):
-    """What a task is suspended at: ``loop.create_future()``, without the call in Python that it is with asyncio's own loops."""
-    if not notes.makes_plain_futures:
-        return loop.create_future()
-    _future_arguments["loop"] = loop  # read before anybody else runs, and a third of the cost of a new dict
-    signal = PyObject_Call(_Future, (), _future_arguments)
-    _future_arguments["loop"] = None
-    return signal
 
 
 @cython.no_gc_clear  # __dealloc__ passes on what is owed
@@ -111,11 +103,12 @@ cdef class Waiter:
     cdef unsigned long thread
     cdef object loop  # has ``call_soon_threadsafe``, ``create_future``, and the like
     cdef bint set_by_loop  # its signal, which is safe nowhere else
+    cdef _LoopNotes notes
     cdef object signal
     cdef object attempt
     cdef object timeout
     cdef object timer
-    cdef object suspended  # what the task is suspended at, as an iterator
+    cdef object suspended  # what the task is suspended at, as an iterator; None: at a plain future
     cdef set kept  # among these its loop refers to it while it is parked
 
     def __cinit__(self, attempt=None, timeout=None):
@@ -176,10 +169,12 @@ cdef class Waiter:
             return given
         raise StopIteration(given)
 
-    def throw(self, *error):
+    def throw(self, kind, value=None, trace=None):
         """The task is cancelled, or what it was suspended at has failed."""
         try:
-            return self.suspended.throw(*error)
+            if self.suspended is None:
+                raise _thrown(kind, value, trace)
+            return self.suspended.throw(kind, value, trace)
         except StopIteration:
             self.suspended = None
         except BaseException:
@@ -217,8 +212,15 @@ cdef class Waiter:
                 if self.timeout is not None and self.timer is None:
                     self.timer = self.loop.call_later(max(self.timeout, 0), self.expire)
                 signal = self._arm()
-                if signal is not None:
-                    self.suspended = iter(signal)
+                if signal is None:
+                    continue
+                if self.notes.makes_plain_futures:
+                    # As the iterator of asyncio's future does; that the future was cancelled is thrown by the task itself.
+                    signal._asyncio_future_blocking = True
+                    Py_INCREF(signal)
+                    result[0] = <PyObject*>signal
+                    return PYGEN_NEXT
+                self.suspended = iter(signal)
         except BaseException:
             self._end(False)
             raise
@@ -244,24 +246,34 @@ cdef class Waiter:
                 return None if spun == SPUN_ATTEMPT else self._next_turn()
         if self.mapping != NULL:
             _need_reactor(self.mapping)
-        cdef _LoopNotes notes = _notes_of(self.loop)
-        self.signal = _new_signal(self.loop, notes)
+        self.signal = self._new_signal()
         self.look = False
         if not task_park(self.place, self.mapping, self.wait, self.again) and not self.lined_up:
             return None
         self.again = True
         self.lined_up = False
-        if self.kept is None and self.timer is None and notes.parked is not None:
+        if self.kept is None and self.timer is None and self.notes.parked is not None:
             # Nothing else may refer to the task: the lot does not, and asyncio does by weak references only. So the loop has
             # to, or the collector destroys a task that waits. With a timeout the loop's timer refers to it. A loop that was
             # closed lets go of its tasks when it is dropped itself.
-            self.kept = notes.parked
+            self.kept = self.notes.parked
             self.kept.add(self)
         return self.signal
 
     cdef object _next_turn(self):
-        signal = _new_signal(self.loop, _notes_of(self.loop))
+        signal = self._new_signal()
         self.loop.call_soon(_set, signal)
+        return signal
+
+    cdef object _new_signal(self):
+        """What the task is suspended at: ``loop.create_future()``, without the call in Python that it is with asyncio's loops."""
+        if self.notes is None:
+            self.notes = _notes_of(self.loop)
+        if not self.notes.makes_plain_futures:
+            return self.loop.create_future()
+        _future_arguments["loop"] = self.loop  # read before anybody else runs, and a third of the cost of a new dict
+        signal = PyObject_Call(_Future, (), _future_arguments)
+        _future_arguments["loop"] = None
         return signal
 
     def expire(self):
@@ -298,6 +310,12 @@ cdef class Waiter:
             self.loop.call_soon(_deliver_later, self.loop)
         except RuntimeError:  # the loop is closed
             _deliver()
+
+
+cdef _thrown(kind, value, trace):
+    """The exception of the arguments of a generator's ``throw``."""
+    error = kind if isinstance(kind, BaseException) else kind() if value is None else value
+    return error if trace is None else error.with_traceback(trace)
 
 
 cdef PySendResult _send(PyObject* waiter, PyObject* value, PyObject** result) except PYGEN_ERROR:
@@ -423,23 +441,22 @@ cdef object _deliver_here(Waiter waiter, bint* sleeps):
     sleeps: becomes whether the loop has to be roused. It runs none of its tasks now: this may be a signal handler, or a
     finalizer, that has come between the loop's look at what there is to do and its sleep.
     """
-    if not waiter.signal.done():
-        try:
-            if waiter.set_by_loop:
-                waiter.loop.call_soon(_set, waiter.signal)
-                return None
-            waiter.signal.set_result(None)
-            sleeps[0] = calling_loop() != <void*>waiter.loop and _current_task(waiter.loop) is None
+    raised = None
+    try:
+        if waiter.set_by_loop:
+            waiter.loop.call_soon(_set, waiter.signal)
             return None
-        except RuntimeError:  # the run of trio's is over: its task will never run again
-            waiter._let_go()
-            raised = None
-        except BaseException as error:  # as in asyncio, its task may never run again
-            raised = error
-        task_leave(waiter.place, waiter.mapping, False)
-        return raised
-    task_leave(waiter.place, waiter.mapping, False)  # it is cancelled already: it goes to the next at once
-    return None
+        waiter.signal.set_result(None)
+        sleeps[0] = calling_loop() != <void*>waiter.loop and _current_task(waiter.loop) is None
+        return None
+    except _InvalidState:  # it is cancelled already
+        pass
+    except RuntimeError:  # the run of trio's is over: its task will never run again
+        waiter._let_go()
+    except BaseException as error:  # as in asyncio, its task may never run again
+        raised = error
+    task_leave(waiter.place, waiter.mapping, False)  # it goes to the next at once
+    return raised
 
 
 cdef _rouse(loop):
