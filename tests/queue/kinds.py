@@ -44,3 +44,9 @@ every_private_kind = pytest.mark.parametrize("make", PRIVATE.values(), ids=PRIVA
 every_private_and_simple_kind = pytest.mark.parametrize(
     "make", [*PRIVATE.values(), *UNBOUNDED.values()], ids=[*PRIVATE, *UNBOUNDED]
 )
+every_kind_of_both_storages = pytest.mark.parametrize(
+    "queue",
+    [*KINDS, *PRIVATE.values(), *UNBOUNDED.values()],
+    ids=[*(f"shared {kind.__name__}" for kind in KINDS), *PRIVATE, *UNBOUNDED],
+    indirect=True,
+)

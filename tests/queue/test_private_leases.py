@@ -148,21 +148,6 @@ def test_what_comes_back_after_a_mild_shutdown_is_still_to_be_got(make: Make) ->
     assert list(queue) == ["job"]
 
 
-@pytest.mark.xfail(raises=treadle.ShutDown, reason="a private queue does not look who holds leases")
-@every_private_and_simple_kind
-def test_after_a_shutdown_a_get_waits_while_others_hold_leases(
-    make: Make, other: OtherThread
-) -> None:
-    queue = make()
-    queue.put("job")
-    other.do(queue.lease).nack()
-    lease = other.do(queue.lease)
-    queue.shutdown()
-    with pytest.raises(treadle.Empty):
-        queue.get(timeout=0.001)
-    lease.ack()
-
-
 @every_private_and_simple_kind
 def test_a_fork_s_child_neither_settles_nor_gives_back(make: Make) -> None:
     queue = make()

@@ -27,12 +27,12 @@ using word_test::Wait;
 namespace {
 
 struct Call {
-    enum Kind { put, try_put, get, try_get, give_back, done, join, size, shut, shut_now, bound } kind;
+    enum Kind { put, try_put, get, try_get, get_until_settled, lease, give_back, settle, done, join, size, shut, shut_now, bound } kind;
     std::uint64_t value = 0;
 
     friend std::ostream& operator<<(std::ostream& out, const Call& call) {
-        constexpr const char* names[] = {"put",  "try_put", "get",  "try_get",  "give_back", "done",
-                                         "join", "size",    "shut", "shut_now", "bound"};
+        constexpr const char* names[] = {"put",    "try_put", "get",  "try_get", "get_until_settled", "lease",    "give_back",
+                                         "settle", "done",    "join", "size",    "shut",              "shut_now", "bound"};
         return out << names[call.kind] << ' ' << call.value;
     }
 };
@@ -46,6 +46,7 @@ struct Sequential {
     std::uint64_t bound;
     std::vector<std::uint64_t> items{};  // in the order in which they come out
     std::uint64_t unfinished = 0;
+    std::uint64_t leased = 0;
     int mode = 0;
 
     bool apply(const Operation<Call, int>& op) {
@@ -66,16 +67,20 @@ struct Sequential {
                 break;
             case Call::get:
             case Call::try_get:
-                if (mode == 2 || (mode == 1 && items.empty())) {
+            case Call::get_until_settled:
+            case Call::lease:
+                if (mode == 2 || (mode == 1 && items.empty() && !(op.call.kind == Call::get_until_settled && leased != 0))) {
                     reply = number(Result::shut);
                 } else if (items.empty()) {
-                    if (op.call.kind == Call::get) return false;
+                    if (op.call.kind != Call::try_get) return false;
                     reply = number(Result::empty);
                 } else {
                     reply = static_cast<int>(items.front());
                     after.items.erase(after.items.begin());
+                    if (op.call.kind == Call::lease) ++after.leased;
                 }
                 break;
+            case Call::settle: --after.leased; break;
             case Call::give_back:
                 if (mode == 2) reply = number(Result::shut);
                 else after.items.insert(after.items.begin(), op.call.value);
@@ -156,8 +161,9 @@ struct Scene {
     void get(Call::Kind kind) {
         calls.record({kind}, [&] {
             void* got = nullptr;
-            const Result result = operate(kind == Call::get, Result::empty,
-                                          [&](auto& who, Wait& wait) { return queue.attempt_get(who, got, wait); });
+            const Result result = operate(kind != Call::try_get, Result::empty, [&](auto& who, Wait& wait) {
+                return queue.attempt_get(who, got, wait, kind == Call::lease, kind == Call::get_until_settled);
+            });
             latest[me()] = result == Result::done ? reinterpret_cast<std::uintptr_t>(got) : 0;
             return result == Result::done ? static_cast<int>(latest[me()]) : number(result);
         });
@@ -169,6 +175,10 @@ struct Scene {
                 return queue.attempt_return(who, item(latest[me()]), wait);
             }));
         });
+    }
+    void settle() {
+        if (latest[me()] == 0) return;
+        calls.record({Call::settle}, [&] { return queue.gates.settle(), number(Result::done); });
     }
     void done() {
         calls.record({Call::done}, [&] {
@@ -204,8 +214,9 @@ struct Scene {
     }
 };
 
-/// What one fiber does, as letters: p put, P put if there is room, g get, G get if there is one, r give the latest back,
-/// d done with one, j join, s size, x shut down, X at once, 1 2 3 set the bound.
+/// What one fiber does, as letters: p put, P put if there is room, g get, G get if there is one, u get until all leases are
+/// settled, l lease, r give the latest back, e end its lease, d done with one, j join, s size, x shut down, X at once, 1 2 3 set
+/// the bound.
 void act(Scene& scene, const char* script) {
     for (; *script != 0; ++script) {
         switch (*script) {
@@ -213,7 +224,10 @@ void act(Scene& scene, const char* script) {
             case 'P': scene.put(Call::try_put); break;
             case 'g': scene.get(Call::get); break;
             case 'G': scene.get(Call::try_get); break;
+            case 'u': scene.get(Call::get_until_settled); break;
+            case 'l': scene.get(Call::lease); break;
             case 'r': scene.give_back(); break;
+            case 'e': scene.settle(); break;
             case 'd': scene.done(); break;
             case 'j': scene.join(); break;
             case 's': scene.size(); break;
@@ -282,6 +296,15 @@ TEST(a_shutdown_reaches_all_who_wait) {
     schedule::check("local queue of 1, pp g X", within(2), scripts({1}, {"pp", "g", "X"}));
     schedule::check("local queue, gr pp X", within(2), scripts({}, {"gr", "pp", "X"}));
     schedule::check("local queue, pj X", within(2), scripts({}, {"ppj", "X", "x"}));
+}
+
+TEST(after_a_shutdown_what_is_out_on_lease_is_waited_for) {
+    schedule::check("local queue, ple u x", within(2), scripts({}, {"ple", "u", "x"}));
+    schedule::check("local queue, plre u x", within(2), scripts({}, {"plre", "u", "x"}));
+    schedule::check("local queue, plre u u x", within(1), scripts({}, {"plre", "u", "u", "x"}));
+    schedule::check("local queue, ple ple u x", within(1), scripts({}, {"ple", "ple", "u", "x"}));
+    schedule::check("local queue, ple u X", within(2), scripts({}, {"ple", "u", "X"}));
+    schedule::check("local stack, plre u x", within(1), scripts(kStack, {"plre", "u", "x"}));
 }
 
 TEST(it_survives_weak_failures_and_waits_that_run_out_at_any_time) {

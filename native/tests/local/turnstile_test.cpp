@@ -347,6 +347,30 @@ TEST(a_shutdown_at_once_drops_what_is_there_and_never_becomes_milder) {
     CHECK_EQ(g.gates.count(), 0u);
 }
 
+TEST(after_a_shutdown_who_may_waits_for_what_is_out_on_lease) {
+    Gates g;
+    g.gates.lend();
+    g.gates.lend();
+    g.shut_down(Mode::shut);
+    Wait getter;
+    CHECK_EQ(g.get(), Result::shut, "unless it asks for that");
+    CHECK(g.gates.gettable() && !g.gates.gettable(true));
+    CHECK_EQ(g.gates.attempt_begin_get(g.who, getter, true), Result::empty);
+    CHECK(Gates::would_sleep(getter));
+    Wakes::all.clear();
+    g.gates.settle();
+    CHECK_EQ(g.wakes(getter), 0, "another is still out");
+    g.gates.settle();
+    CHECK_EQ(g.wakes(getter), kAll);
+    CHECK(!Gates::would_sleep(getter) && g.gates.gettable(true));
+    CHECK_EQ(g.gates.attempt_begin_get(g.who, getter, true), Result::shut);
+    g.gates.lend();
+    g.shut_down(Mode::shut_now);
+    CHECK_EQ(g.gates.attempt_begin_get(g.who, getter, true), Result::shut, "at once: nothing comes back");
+    g.gates.forget_leases();
+    CHECK_EQ(g.gates.leased(), 0u);
+}
+
 TEST(all_who_wait_are_told_of_a_shutdown) {
     Gates empty;
     Wait getter, joiner;

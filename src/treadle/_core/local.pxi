@@ -14,7 +14,9 @@ cdef class _PrivateStore(_Store):
     """What the private stores share: a label, and leases that are kept in the lease itself."""
 
     cdef bytes text
-    cdef uint64_t leased, redelivered
+    cdef uint64_t redelivered
+    cdef dict leases  # how many are open, by the token of the thread that took them
+    cdef int leases_pid
 
     cdef str label(self):
         return _text(self.text)
@@ -30,13 +32,50 @@ cdef class _PrivateStore(_Store):
         away, it is too, and counts as done."""
         raise NotImplementedError
 
+    cdef int settle(self) except -1:
+        raise NotImplementedError
+
+    cdef int forget_leases(self) except -1:
+        raise NotImplementedError
+
+    cdef dict _leases(self):
+        """Of this process: in the child of a fork there are none. To be called before an item is lent."""
+        if self.leases is None or self.leases_pid != os.getpid():
+            if self.leases is not None:
+                self.forget_leases()
+            self.leases = {}
+            self.leases_pid = os.getpid()
+        return self.leases
+
+    cdef int _note_lease(self) except -1:
+        cdef dict leases = self._leases()
+        token = private_token()
+        leases[token] = leases.get(token, 0) + 1
+        return 0
+
+    cdef int _settle(self, token) except -1:
+        cdef dict leases = self._leases()
+        left = leases.pop(token, 1) - 1
+        if left != 0:
+            leases[token] = left
+        return self.settle()
+
+    cdef bint _until_settled(self) except -1:
+        """Do others hold leases, and this thread none? Then what comes back of them is worth waiting for. Who holds one itself
+        does not wait, lest two wait for each other."""
+        if self.leases is None:
+            return False
+        cdef dict leases = self._leases()
+        return len(leases) != 0 and private_token() not in leases
+
     cdef _Claim claim(self, int64_t ns):
-        return self._claim_of(self.get_as_is(ns))
+        return self._claim_of(self.get_as_is(ns, True))
 
     cdef _Claim _claim_of(self, object item):
         cdef _PrivateClaim claim = _PrivateClaim.__new__(_PrivateClaim)
         claim.store = self
         claim.pid = os.getpid()
+        claim.token = private_token()
         if type(item) is _Returned:
             claim.item = (<_Returned>item).item
             claim.deliveries = (<_Returned>item).deliveries + 1
@@ -44,27 +83,28 @@ cdef class _PrivateStore(_Store):
             claim.item = item
             claim.deliveries = 1
         claim.open = True
-        self.leased += 1
         return claim
 
-    cdef object get_as_is(self, int64_t ns):
+    cdef object get_as_is(self, int64_t ns, bint lease):
         raise NotImplementedError
 
     cdef object get(self, int64_t ns, bint copy):
-        item = self.get_as_is(ns)
+        item = self.get_as_is(ns, False)
         return (<_Returned>item).item if type(item) is _Returned else item
 
-    cdef int _tell_of(self, object item) except -1:
+    cdef int _tell_of(self, object item, bint lease) except -1:
         """As _tell(), by a call that has taken an item: if that raises, the item goes back."""
         if tasks_notified():
             try:
                 _deliver()
             except BaseException:
                 self.give_back(item)
+                if lease:
+                    self._settle(private_token())
                 raise
         return 0
 
-    cdef object attempt_as_is(self, Waiter waiter):
+    cdef object attempt_as_is(self, Waiter waiter, bint lease):
         raise NotImplementedError
 
     cdef object attempt_item(self, object item, Waiter waiter):
@@ -83,7 +123,7 @@ cdef class _PrivateStore(_Store):
         return True
 
     cdef object attempt_get(self, bint copy, Waiter waiter):
-        item = self.attempt_as_is(waiter)
+        item = self.attempt_as_is(waiter, False)
         return (<_Returned>item).item if type(item) is _Returned else item
 
     cdef object attempt_get_many(self, uint32_t wanted, Waiter waiter):
@@ -91,7 +131,7 @@ cdef class _PrivateStore(_Store):
         return _PENDING if item is _PENDING else self._gather([item], wanted)
 
     cdef object attempt_claim(self, Waiter waiter):
-        item = self.attempt_as_is(waiter)
+        item = self.attempt_as_is(waiter, True)
         return _PENDING if item is _PENDING else self._claim_of(item)
 
     cdef int put_many(self, object items, int64_t ns) except -1:
@@ -125,6 +165,7 @@ cdef class _PrivateStore(_Store):
 @cython.final
 cdef class _PrivateClaim(_Claim):
     cdef _PrivateStore store
+    cdef object token  # of the thread that took it
 
     def __del__(self):
         # A finalizer, so that an item that refers to its own lease comes back whole: before the collector has cleared it.
@@ -136,14 +177,16 @@ cdef class _PrivateClaim(_Claim):
         cdef _Returned returned = _Returned.__new__(_Returned)
         returned.item = self.item
         returned.deliveries = self.deliveries
-        self.store.leased -= 1
         self.store.redelivered += 1
-        return self.store.give_back(returned)
+        try:
+            return self.store.give_back(returned)
+        finally:
+            self.store._settle(self.token)
 
     cdef int settle(self, bint done) except -2:
         self.open = False
         if done:
-            self.store.leased -= 1
+            self.store._settle(self.token)
             self.store.done()  # too many task_done() may have been called for it already
         else:
             self._give_back()
@@ -160,7 +203,7 @@ cdef class _LocalStore(_PrivateStore):
 
     def __dealloc__(self):
         cdef PyObject* item
-        while local_get_now(&self.queue, <void**>&item):
+        while local_get_now(&self.queue, <void**>&item, False):
             Py_DECREF(<object>item)
         self.queue.free_memory()
 
@@ -177,20 +220,32 @@ cdef class _LocalStore(_PrivateStore):
             raise MemoryError
         return _refuse(result, "")
 
-    cdef object get_as_is(self, int64_t ns):
+    cdef object get_as_is(self, int64_t ns, bint lease):
         cdef PyObject* item
         cdef int result
-        if not local_get_now(&self.queue, <void**>&item):
-            result = local_get(&self.queue, <void**>&item, ns)
+        if lease:
+            self._leases()
+        if not local_get_now(&self.queue, <void**>&item, lease):
+            result = local_get(&self.queue, <void**>&item, lease, self._until_settled(), ns)
             if result != DONE:
                 _withhold(result, "")
-        return self._received(item)
+        return self._received(item, lease)
 
-    cdef inline object _received(self, PyObject* item):
+    cdef inline object _received(self, PyObject* item, bint lease):
         got = <object>item
         Py_DECREF(got)
-        self._tell_of(got)
+        if lease:
+            self._note_lease()
+        self._tell_of(got, lease)
         return got
+
+    cdef int settle(self) except -1:
+        self.queue.gates.settle()
+        return _tell()
+
+    cdef int forget_leases(self) except -1:
+        self.queue.gates.forget_leases()
+        return 0
 
     cdef bint put_now(self, object item) except -1:
         Py_INCREF(item)
@@ -204,11 +259,11 @@ cdef class _LocalStore(_PrivateStore):
 
     cdef object get_now(self, bint copy):
         cdef PyObject* item
-        if local_get_now(&self.queue, <void**>&item):
-            got = self._received(item)
+        if local_get_now(&self.queue, <void**>&item, False):
+            got = self._received(item, False)
             return (<_Returned>got).item if type(got) is _Returned else got
         if self.queue.gates.is_shut():
-            raise ShutDown
+            return _PrivateStore.get_now(self, copy)
         return _PENDING
 
     cdef object attempt_item(self, object item, Waiter waiter):
@@ -225,12 +280,14 @@ cdef class _LocalStore(_PrivateStore):
             raise MemoryError
         _refuse(result, "")
 
-    cdef object attempt_as_is(self, Waiter waiter):
+    cdef object attempt_as_is(self, Waiter waiter, bint lease):
         cdef PyObject* item
         waiter._begin(self.handle)
-        cdef int result = local_get_attempt(&self.queue, <void**>&item, &waiter.wait)
+        if lease:
+            self._leases()
+        cdef int result = local_get_attempt(&self.queue, <void**>&item, lease, self._until_settled(), &waiter.wait)
         if result == DONE:
-            return self._received(item)
+            return self._received(item, lease)
         if result == BLOCKED or result == EMPTY:
             return _PENDING
         _withhold(result, "")
@@ -280,7 +337,6 @@ cdef class _LocalStore(_PrivateStore):
 
     cdef int figures(self, QueueFigures* f) except -1:
         gates_figures(&self.queue.gates, f)
-        f.leased = <uint32_t>self.leased
         f.redelivered = self.redelivered
         return 0
 
@@ -377,24 +433,35 @@ cdef class _GuardedStore(_PrivateStore):
             self.gates.end_put(count, added, slept)
         return _tell()
 
-    cdef object get_as_is(self, int64_t ns):
+    cdef object get_as_is(self, int64_t ns, bint lease):
         cdef Wait slept
         cdef int result
         self._check_not_inside()
-        result = guarded_begin_get(&self.gates, ns, &slept)
+        result = guarded_begin_get(&self.gates, self._until_settled(), ns, &slept)
         if result != DONE:
             _withhold(result, "")
-        return self._take_inside(slept)
+        return self._take_inside(slept, lease)
 
-    cdef object _take_inside(self, const Wait& slept):
+    cdef object _take_inside(self, const Wait& slept, bint lease):
         cdef uint32_t taken = 0
         try:
             item = self.take_item()
             taken = 1
+            if lease:
+                self._note_lease()
+                self.gates.lend()
         finally:
             self._end_get(taken, slept)
-        self._tell_of(item)
+        self._tell_of(item, lease)
         return item
+
+    cdef int settle(self) except -1:
+        self.gates.settle()
+        return 0 if guarded_is_mine(&self.gates) else _tell()
+
+    cdef int forget_leases(self) except -1:
+        self.gates.forget_leases()
+        return 0
 
     cdef int _end_get(self, uint32_t taken, const Wait& slept) except -1:
         cdef uint64_t count = self.gates.count() - taken
@@ -415,15 +482,15 @@ cdef class _GuardedStore(_PrivateStore):
         self._store_inside(item, waiter.wait)
         return True
 
-    cdef object attempt_as_is(self, Waiter waiter):
+    cdef object attempt_as_is(self, Waiter waiter, bint lease):
         self._check_not_inside()
         waiter._begin(self.handle)
-        cdef int result = guarded_begin_get_attempt(&self.gates, &waiter.wait)
+        cdef int result = guarded_begin_get_attempt(&self.gates, self._until_settled(), &waiter.wait)
         if result == BLOCKED or result == EMPTY:
             return _PENDING
         if result != DONE:
             _withhold(result, "")
-        return self._take_inside(waiter.wait)
+        return self._take_inside(waiter.wait, lease)
 
     cdef bint put_now(self, object item) except -1:
         if self.gates.full() and self.gates.is_shut():
@@ -495,7 +562,6 @@ cdef class _GuardedStore(_PrivateStore):
 
     cdef int figures(self, QueueFigures* f) except -1:
         gates_figures(&self.gates, f)
-        f.leased = <uint32_t>self.leased
         f.redelivered = self.redelivered
         return 0
 
@@ -619,9 +685,9 @@ cdef class _HookStore(_GuardedStore):
         self._look()
         return _GuardedStore.put(self, item, ns)
 
-    cdef object get_as_is(self, int64_t ns):
+    cdef object get_as_is(self, int64_t ns, bint lease):
         self._look()
-        return _GuardedStore.get_as_is(self, ns)
+        return _GuardedStore.get_as_is(self, ns, lease)
 
     cdef bint put_now(self, object item) except -1:
         self._look()
@@ -637,9 +703,9 @@ cdef class _HookStore(_GuardedStore):
         self._look()
         return _GuardedStore.attempt_item(self, item, waiter)
 
-    cdef object attempt_as_is(self, Waiter waiter):
+    cdef object attempt_as_is(self, Waiter waiter, bint lease):
         self._look()
-        return _GuardedStore.attempt_as_is(self, waiter)
+        return _GuardedStore.attempt_as_is(self, waiter, lease)
 
     cdef int figures(self, QueueFigures* f) except -1:
         _GuardedStore.figures(self, f)

@@ -85,9 +85,9 @@ inline int local_put(LocalQueue* q, void* item, std::int64_t timeout) noexcept {
     return await_held([&](auto& who, Wait& wait) { return q->attempt_put(who, item, wait); }, [&] { return q->gates.puttable(); },
                       Result::full, timeout);
 }
-inline int local_get(LocalQueue* q, void** item, std::int64_t timeout) noexcept {
-    return await_held([&](auto& who, Wait& wait) { return q->attempt_get(who, *item, wait); }, [&] { return q->gates.gettable(); },
-                      Result::empty, timeout);
+inline int local_get(LocalQueue* q, void** item, bool lease, bool until_settled, std::int64_t timeout) noexcept {
+    return await_held([&](auto& who, Wait& wait) { return q->attempt_get(who, *item, wait, lease, until_settled); },
+                      [&] { return q->gates.gettable(until_settled); }, Result::empty, timeout);
 }
 // The inline fast paths: an attempt that leaves no mark.
 inline bool local_put_now(LocalQueue* q, void* item) noexcept {
@@ -97,21 +97,21 @@ inline bool local_put_now(LocalQueue* q, void* item) noexcept {
     wait.announce = false;
     return q->attempt_put(who, item, wait) == Result::done;
 }
-inline bool local_get_now(LocalQueue* q, void** item) noexcept {
+inline bool local_get_now(LocalQueue* q, void** item, bool lease) noexcept {
     PrivateCaller who{0};
     if constexpr (!std::is_same_v<LocalSection, local::Unguarded>) who.token = platform::private_token();
     Wait wait;
     wait.announce = false;
-    return q->attempt_get(who, *item, wait) == Result::done;
+    return q->attempt_get(who, *item, wait, lease) == Result::done;
 }
 // One attempt each, for a task.
 inline int local_put_attempt(LocalQueue* q, void* item, Wait* wait) noexcept {
     PrivateCaller who{platform::private_token()};
     return static_cast<int>(q->attempt_put(who, item, *wait));
 }
-inline int local_get_attempt(LocalQueue* q, void** item, Wait* wait) noexcept {
+inline int local_get_attempt(LocalQueue* q, void** item, bool lease, bool until_settled, Wait* wait) noexcept {
     PrivateCaller who{platform::private_token()};
-    return static_cast<int>(q->attempt_get(who, *item, *wait));
+    return static_cast<int>(q->attempt_get(who, *item, *wait, lease, until_settled));
 }
 template <class Gates>
 int gates_join_attempt(Gates* gates, Wait* wait) noexcept {
@@ -122,9 +122,9 @@ inline int guarded_begin_put_attempt(GuardedTurnstile* gates, Wait* wait) noexce
     PrivateCaller who{platform::private_token()};
     return static_cast<int>(gates->attempt_begin_put(who, *wait));
 }
-inline int guarded_begin_get_attempt(GuardedTurnstile* gates, Wait* wait) noexcept {
+inline int guarded_begin_get_attempt(GuardedTurnstile* gates, bool until_settled, Wait* wait) noexcept {
     PrivateCaller who{platform::private_token()};
-    return static_cast<int>(gates->attempt_begin_get(who, *wait));
+    return static_cast<int>(gates->attempt_begin_get(who, *wait, until_settled));
 }
 inline int local_return(LocalQueue* q, void* item) noexcept {
     return static_cast<int>(briefly_held([&](auto& who, Wait& wait) { return q->attempt_return(who, item, wait); }));
@@ -161,7 +161,8 @@ int local_visit(LocalQueue* q, Visit visit, void* arg) noexcept {
 template <class Gates>
 void gates_figures(Gates* gates, QueueFigures* f) noexcept {
     const std::uint64_t size = gates->count(), puts = gates->puts();
-    *f = QueueFigures{size, 0, puts, puts - size, gates->unfinished(), 0, gates->max_items(), 0, 0, gates->mode() != local::Mode::open};
+    *f = QueueFigures{size, 0, puts, puts - size, gates->unfinished(), 0, gates->max_items(), 0, gates->leased(),
+                      gates->mode() != local::Mode::open};
 }
 
 // A section that Python code runs in, for the queues whose order is a matter of comparing.
@@ -174,14 +175,14 @@ inline int guarded_begin_put(GuardedTurnstile* gates, std::int64_t timeout, Wait
         },
         [&] { return gates->puttable(); }, Result::full, timeout);
 }
-inline int guarded_begin_get(GuardedTurnstile* gates, std::int64_t timeout, Wait* slept) noexcept {
+inline int guarded_begin_get(GuardedTurnstile* gates, bool until_settled, std::int64_t timeout, Wait* slept) noexcept {
     return await_held(
         [&](auto& who, Wait& wait) {
-            const Result result = gates->attempt_begin_get(who, wait);
+            const Result result = gates->attempt_begin_get(who, wait, until_settled);
             if (result == Result::done) *slept = wait;
             return result;
         },
-        [&] { return gates->gettable(); }, Result::empty, timeout);
+        [&] { return gates->gettable(until_settled); }, Result::empty, timeout);
 }
 inline int guarded_begin_return(GuardedTurnstile* gates) noexcept {
     return static_cast<int>(briefly_held([&](auto& who, Wait& wait) { return gates->attempt_begin_return(who, wait); }));

@@ -48,11 +48,12 @@ public:
         return Result::done;
     }
 
-    // done, blocked, empty or shut.
+    // done, blocked, empty or shut. `lease`: what is taken is out on lease; `until_settled`: see Turnstile.
     template <class Who>
-    Result attempt_get(Who& who, Item& item, Wait& wait) noexcept {
-        const Result begun = gates.attempt_begin_get(who, wait);
+    Result attempt_get(Who& who, Item& item, Wait& wait, bool lease = false, bool until_settled = false) noexcept {
+        const Result begun = gates.attempt_begin_get(who, wait, until_settled);
         if (begun != Result::done) return begun;
+        if (lease) gates.lend();
         const std::uint64_t count = gates.count();
         item = order_ == Order::first_in_first_out ? ring_[first_++ & (room_ - 1)] : ring_[(first_ + count - 1) & (room_ - 1)];
         gates.end_get(count - 1, 1, wait);

@@ -64,7 +64,9 @@ public:
 
     // May an attempt succeed? For those who spin without being allowed to attempt.
     bool puttable() const noexcept { return !full() || mode() != Mode::open; }
-    bool gettable() const noexcept { return count() != 0 || mode() != Mode::open; }
+    bool gettable(bool until_settled = false) const noexcept {
+        return count() != 0 || (mode() != Mode::open && !(until_settled && awaits_leases()));
+    }
     bool joinable() const noexcept { return unfinished() == 0; }
 
     // done: the caller is inside the section, and there is room; then end_put. blocked, full or shut.
@@ -88,13 +90,16 @@ public:
         if (others) World::wake(&putters_, 1);
     }
 
-    // done: inside the section, and there is an item; then end_get. blocked, empty or shut.
+    // done: inside the section, and there is an item; then end_get. blocked, empty or shut. `until_settled`: after a shutdown it
+    // is empty, and not shut, while items are out on lease, which may come back.
     template <class Who>
-    Result attempt_begin_get(Who& who, Wait& wait) noexcept {
+    Result attempt_begin_get(Who& who, Wait& wait, bool until_settled = false) noexcept {
         if (section_.attempt_enter(who, wait) == Result::blocked) return Result::blocked;
         if (mode() == Mode::shut_now) return leave(Result::shut);
-        if (count() == 0) return mode() == Mode::shut ? leave(Result::shut) : wait_at(getters_, seen(getters_), wait, Result::empty);
-        return Result::done;
+        if (count() != 0) return Result::done;
+        const std::uint32_t seen = getters_.load(std::memory_order_acquire);  // SYNC lease→getter: before it asks for leases
+        if (mode() == Mode::shut && !(until_settled && awaits_leases())) return leave(Result::shut);
+        return wait_at(getters_, seen, wait, Result::empty);
     }
     void end_get(std::uint64_t count, std::uint32_t taken, const Wait& wait) noexcept {
         count_.store(count, std::memory_order_release);
@@ -117,6 +122,18 @@ public:
         section_.release();
         if (wanted) World::wake(&getters_, 1);
     }
+
+    // What was taken is out on lease: inside the section.
+    void lend() noexcept { leased_.fetch_add(1, std::memory_order_relaxed); }
+    // A lease is over, and what has come back of it is in the queue. Needs no section.
+    void settle() noexcept {
+        if (leased_.fetch_sub(1, std::memory_order_release) != 1 || mode() != Mode::shut) return;
+        getters_.fetch_add(2, std::memory_order_release);  // SYNC lease→getter: that nothing is to come any more
+        World::wake(&getters_, word::kWakeAll);
+    }
+    // In the child of a fork, whose leases they are not.
+    void forget_leases() noexcept { leased_.store(0, std::memory_order_relaxed); }
+    std::uint32_t leased() const noexcept { return leased_.load(std::memory_order_acquire); }
 
     // For items that are kept elsewhere, and may change by themselves: done is inside the section; then end_look with how many
     // there are.
@@ -183,6 +200,7 @@ private:
     static constexpr std::uint32_t kWaiters = 1;
     using Gate = Atom<std::uint32_t>;
 
+    bool awaits_leases() const noexcept { return mode() == Mode::shut && leased() != 0; }
     Result leave(Result result) noexcept {
         section_.release();
         return result;
@@ -207,7 +225,7 @@ private:
     }
 
     [[no_unique_address]] Section section_;
-    Atom<std::uint32_t> mode_;
+    Atom<std::uint32_t> mode_, leased_;
     Gate getters_, putters_, joiners_;
     Atom<std::uint64_t> max_items_;  // 0: unbounded
     Atom<std::uint64_t> count_, puts_, unfinished_;
