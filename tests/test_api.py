@@ -244,6 +244,39 @@ _CONTRACT: dict[str, dict[str, str]] = {
         "native_id": _ATTRIBUTE,
         "statistics": "",
     },
+    "Thread": {
+        "": "group=None, target=None, name=None, args=(), kwargs=None, *, daemon=None",
+        "start": "",
+        "run": "",
+        "join": "timeout=None",
+        "is_alive": "",
+        "result": "timeout=None",
+        "exception": "timeout=None",
+        "name": _ATTRIBUTE,
+        "daemon": _ATTRIBUTE,
+        "ident": _ATTRIBUTE,
+        "native_id": _ATTRIBUTE,
+        **dict.fromkeys(("getName", "setName", "isDaemon", "setDaemon"), _ATTRIBUTE),  # deprecated
+    },
+    "Process": {
+        "": "group=None, target=None, name=None, args=(), kwargs=None, *, daemon=None",
+        "start": "",
+        "run": "",
+        "join": "timeout=None",
+        "is_alive": "",
+        "result": "timeout=None",
+        "exception": "timeout=None",
+        "terminate": "",
+        "kill": "",
+        "close": "",
+        "name": _ATTRIBUTE,
+        "daemon": _ATTRIBUTE,
+        "pid": _ATTRIBUTE,
+        "ident": _ATTRIBUTE,
+        "exitcode": _ATTRIBUTE,
+        "sentinel": _ATTRIBUTE,
+        "authkey": _ATTRIBUTE,
+    },
     "arena_statistics": {"": ""},
     "set_arena_limit": {"": "size"},
     "sweep": {"": ""},
@@ -327,6 +360,8 @@ def test_the_parameters_are_those_of_the_contract(name: str, member: str, parame
 # ---- Calls
 
 
+_RUNNING = {"Process", "Thread"}
+_OF_THE_STARTED = {"join", "is_alive", "result", "exception", "terminate", "kill", "close"}
 _SAMPLES: dict[str, Any] = {
     "action": None,
     "args": [],
@@ -336,12 +371,14 @@ _SAMPLES: dict[str, Any] = {
     "buf": bytearray(20),
     "copy": False,
     "count": 2,
+    "daemon": True,
     "data": b"data",
     "duplex": False,
     "encoding": "utf-8",
     "error": None,
     "errors": "strict",
     "function": int,
+    "group": None,
     "immediate": True,
     "interval": 0.01,
     "item": 1,
@@ -371,6 +408,7 @@ _SAMPLES: dict[str, Any] = {
     "reclaim": True,
     "shared": False,
     "size": 1 << 30,
+    "target": int,
     "timeout": 0.01,
     "trace": None,
     "value": 2,
@@ -378,6 +416,7 @@ _SAMPLES: dict[str, Any] = {
 _SAMPLES_OF: dict[tuple[str, str], dict[str, Any]] = {
     ("Fifo", "send_bytes"): {"size": 3},
     ("Connection", "send_bytes"): {"size": 3},
+    **{(name, call): {"timeout": 60} for name in _RUNNING for call in _OF_THE_STARTED},
 }
 
 
@@ -438,8 +477,10 @@ def _ready_for(name: str, member: str) -> Any:
         subject = _MADE_WITH_ARGUMENTS.get(name, getattr(treadle, name))()
     if name.endswith("Queue") and member in {"get", "get_nowait", "get_many", "lease", "task_done"}:
         subject.put(1)
-    if (name, member) == ("Timer", "join"):
+    if (name, member) == ("Timer", "join") or (name in _RUNNING and member in _OF_THE_STARTED):
         subject.start()
+    if (name, member) == ("Process", "close"):
+        subject.join()
     if name == "Condition" or (name != "Lease" and member in {"release", "__exit__"}):
         subject.acquire()
     if name == "Latch":
@@ -522,6 +563,9 @@ _ERRORS: dict[str, tuple[type, ...]] = {
     "HandleError": (treadle.TreadleError,),
     "ItemError": (treadle.TreadleError,),
     "ArenaFullError": (treadle.TreadleError, MemoryError),
+    "WorkerDiedError": (treadle.TreadleError,),
+    "TaskError": (treadle.TreadleError,),
+    "RemoteTraceback": (Exception,),
     "OwnerDiedWarning": (RuntimeWarning,),
 }
 

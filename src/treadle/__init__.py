@@ -41,8 +41,11 @@ from treadle._errors import (
     ItemError,
     OwnerDiedError,
     OwnerDiedWarning,
+    RemoteTraceback,
     ShutDown,
+    TaskError,
     TreadleError,
+    WorkerDiedError,
 )
 from treadle._sync import (
     Barrier,
@@ -75,6 +78,7 @@ if TYPE_CHECKING:
         SemaphoreStatistics,
         TimerStatistics,
     )
+    from treadle._running import Process, Thread
 
 __all__ = [
     "ArenaFullError",
@@ -105,18 +109,23 @@ __all__ = [
     "OwnerDiedWarning",
     "Pipe",
     "PriorityQueue",
+    "Process",
     "Queue",
     "QueueStatistics",
     "RLock",
     "RWLock",
     "RWLockStatistics",
+    "RemoteTraceback",
     "Semaphore",
     "SemaphoreStatistics",
     "ShutDown",
     "SimpleQueue",
+    "TaskError",
+    "Thread",
     "Timer",
     "TimerStatistics",
     "TreadleError",
+    "WorkerDiedError",
     "arena_statistics",
     "set_arena_limit",
     "sweep",
@@ -137,6 +146,8 @@ if not TYPE_CHECKING:  # which would take any name for a public one
             found = getattr(import_lazily("treadle._records"), name)
         elif name == "Fifo":
             found = import_lazily("treadle._fifo").Fifo
+        elif name in ("Process", "Thread"):
+            found = getattr(import_lazily("treadle._running"), name)
         else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         globals()[name] = found

@@ -17,8 +17,11 @@ __all__ = [
     "ItemError",
     "OwnerDiedError",
     "OwnerDiedWarning",
+    "RemoteTraceback",
     "ShutDown",
+    "TaskError",
     "TreadleError",
+    "WorkerDiedError",
 ]
 
 
@@ -78,6 +81,74 @@ class ItemError(TreadleError):
     Traceback (most recent call last):
     ...
     treadle.ItemError: an item that pid ... put into queue 'jobs' cannot be rebuilt here (...
+    """
+
+
+class WorkerDiedError(TreadleError):
+    """A process ended before it had given a result.
+
+    pid: of the process. exitcode: what it ended with; negative, the signal that killed it.
+    signal: that signal (a ``signal.Signals``, or the bare number of an unknown one), or None.
+
+    >>> import os, treadle
+    >>> process = treadle.Process(target=os._exit, args=(3,), name="quitter")
+    >>> process.start()
+    >>> process.result()
+    Traceback (most recent call last):
+    ...
+    treadle.WorkerDiedError: process 'quitter' (pid ...) ended with exit code 3 before ...
+    """
+
+    def __init__(self, message: str, pid: int = 0, exitcode: int = 0) -> None:
+        super().__init__(message, pid, exitcode)
+        self.pid = pid
+        self.exitcode = exitcode
+
+    @property
+    def signal(self) -> int | None:
+        """What killed the process, or None.
+
+        >>> import treadle
+        >>> treadle.WorkerDiedError("it was killed", pid=812, exitcode=-9).signal
+        <Signals.SIGKILL: 9>
+        """
+        if self.exitcode >= 0:
+            return None
+        import signal
+
+        try:
+            return signal.Signals(-self.exitcode)
+        except ValueError:
+            return -self.exitcode
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class TaskError(TreadleError):
+    """What a call came to cannot leave its process: it cannot be pickled.
+
+    >>> import threading, treadle
+    >>> process = treadle.Process(target=threading.Lock, name="maker")
+    >>> process.start()
+    >>> process.result()
+    Traceback (most recent call last):
+    ...
+    treadle.TaskError: the result of process 'maker' (pid ...) cannot be pickled: ...
+    """
+
+
+class RemoteTraceback(Exception):
+    """The cause of an exception that came from another process: its text is the traceback there.
+
+    >>> import treadle
+    >>> process = treadle.Process(target=int, args=("x",))
+    >>> process.start()
+    >>> try:
+    ...     process.result()
+    ... except ValueError as error:
+    ...     "Traceback" in str(error.__cause__)
+    True
     """
 
 
@@ -146,5 +217,8 @@ for _error in (
     ItemError,
     ArenaFullError,
     OwnerDiedWarning,
+    RemoteTraceback,
+    TaskError,
+    WorkerDiedError,
 ):
     _error.__module__ = "treadle"  # the name that tracebacks show and pickles keep

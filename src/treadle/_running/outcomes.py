@@ -1,0 +1,64 @@
+"""What a call came to, and how that travels: a value, or an exception with its traceback.
+
+Prior art: ``concurrent.futures.process``, which sends the traceback as a text that becomes the
+cause of the exception. What it leaves out: whoever raises an exception that cannot be rebuilt
+elsewhere learns that where it was raised, and not by a hang or a broken pool on the other side. So
+an exception is rebuilt once before it is sent.
+"""
+
+from __future__ import annotations
+
+import pickle
+import traceback
+from dataclasses import dataclass
+from typing import Any
+
+from treadle._errors import RemoteTraceback, TaskError
+
+__all__ = ["Outcome", "portable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a call returned, or what it raised."""
+
+    value: Any = None
+    error: BaseException | None = None
+    trace: str | None = None  # of another process's
+
+    def unwrap(self) -> Any:
+        """Return the value, or raise the error: another process's has its traceback as cause."""
+        if self.error is None:
+            return self.value
+        if self.trace is not None:
+            self.error.__cause__ = RemoteTraceback(f"\n{self.trace}")
+        try:
+            raise self.error
+        finally:
+            self = None  # type: ignore[assignment]  # no cycle with the traceback
+
+
+def portable(error: BaseException, who: str) -> Outcome:
+    """The outcome of a call that raised, as another process can have it.
+
+    who: what a message calls the one that raised it.
+    """
+    trace = "".join(traceback.format_exception(error))
+    try:
+        _rebuilt(error)
+    except Exception as problem:
+        error = TaskError(
+            f"{who} raised an exception that cannot be pickled and rebuilt ({problem!r}):"
+            f" {''.join(traceback.format_exception_only(error)).strip()}"
+        )
+    return Outcome(error=error, trace=trace)
+
+
+def _rebuilt(error: BaseException) -> object:
+    try:
+        pickled = pickle.dumps(error)
+    except Exception:
+        import cloudpickle
+
+        pickled = cloudpickle.dumps(error)
+    return pickle.loads(pickled)

@@ -1,0 +1,264 @@
+"""Process: as ``multiprocessing.Process``, with a result, and an end when its parent ends.
+
+Prior art: ``multiprocessing.Process`` tells an exit code, and the traceback on stderr; what a call
+returned is its caller's affair, by a queue whose feeder thread makes joining before getting a hang.
+Here the result lies in the arena before the process ends, so the order does not matter.
+"""
+
+from __future__ import annotations
+
+import io
+import multiprocessing
+import os
+import pickle
+import signal
+from collections import ChainMap
+from collections.abc import Callable, Iterable, Mapping
+from multiprocessing.connection import wait
+from multiprocessing.reduction import ForkingPickler
+from typing import Any
+
+from treadle._core import Queue
+from treadle._errors import Empty, TaskError, WorkerDiedError
+from treadle._running.oom import oom_kills
+from treadle._running.outcomes import Outcome, portable
+from treadle._running.parents import Parent, end_with, this_process
+from treadle._sync import Lock
+
+__all__ = ["Process"]
+
+# Reaping a child and fetching its result is for one thread at a time. A fork's child finds it free.
+_settling = Lock(shared=False)
+
+
+class _Call:
+    """A function and its arguments, picklable even where pickle cannot name the function."""
+
+    def __init__(
+        self,
+        function: Callable[..., object] | None,
+        args: Iterable[Any],
+        kwargs: Mapping[str, Any],
+    ) -> None:
+        self._parts = function, tuple(args), dict(kwargs)
+
+    def __call__(self) -> object:
+        function, args, kwargs = self._parts
+        return None if function is None else function(*args, **kwargs)
+
+    def __reduce__(self) -> Any:
+        return _rebuild_call, (_portable_pickle(self._parts),)
+
+
+def _rebuild_call(pickled: bytes) -> _Call:
+    return _Call(*pickle.loads(pickled))
+
+
+def _portable_pickle(value: object) -> bytes:
+    """As a process that is being started can read it.
+
+    With what multiprocessing alone can send, and with functions and classes that have no name.
+    """
+    try:
+        return bytes(ForkingPickler.dumps(value))
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        file = io.BytesIO()
+        try:
+            _cloud_pickler()(file).dump(value)
+        except Exception:
+            raise error from None
+        return file.getvalue()
+
+
+def _cloud_pickler() -> Any:
+    """A class that is made anew each time, since modules imported meanwhile add to its table.
+
+    The pickler in C looks for that in its class alone.
+    """
+    import cloudpickle
+
+    base = cloudpickle.CloudPickler
+    table = ChainMap(base.dispatch_table, ForkingPickler(io.BytesIO()).dispatch_table)
+    return type("Pickler", (base,), {"dispatch_table": table})
+
+
+class Process(multiprocessing.Process):
+    """``multiprocessing.Process`` with a result.
+
+    It starts as is set there (``multiprocessing.set_start_method``). The target may be a lambda or
+    a closure under every start method.
+
+    ``result()`` tells what the target returned. A process whose parent ends, even by SIGKILL, ends
+    as well: by SIGTERM at once, and if it handles that, by SIGKILL half a second later.
+
+    >>> import treadle
+    >>> process = treadle.Process(target=lambda: sum(range(10)))
+    >>> process.start()
+    >>> process.result()
+    45
+    """
+
+    def __init__(
+        self,
+        group: None = None,
+        target: Callable[..., object] | None = None,
+        name: str | None = None,
+        args: Iterable[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        daemon: bool | None = None,
+    ) -> None:
+        super().__init__(group, None, name, daemon=daemon)
+        self._call = _Call(target, args, kwargs or {})
+        self._results: Queue[Outcome] = Queue(1, label=f"result of {self.name}"[:40])
+        self._outcome: Outcome | None = None
+        self._made_by: Parent | None = None
+        self._oom_kills = 0
+        self._quiet = False  # whoever collects the result reports its error
+
+    def start(self) -> None:
+        """As ``multiprocessing.Process.start``.
+
+        >>> import treadle
+        >>> process = treadle.Process()
+        >>> process.start()
+        >>> process.join()
+        """
+        self._made_by = this_process()
+        self._oom_kills = oom_kills()
+        super().start()
+
+    def run(self) -> None:
+        """What the process does: it calls the target.
+
+        May be overridden, as in the standard library; then ``result()`` is None.
+
+        >>> import treadle
+        >>> treadle.Process(target=print, args=("here",)).run()  # in this process
+        here
+        """
+        if self._made_by is None:
+            self._call()
+            return
+        end_with(self._made_by)
+        who = _named(self.name, os.getpid())
+        try:
+            value = self._call()
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            self._results.put(portable(error, who))
+            if self._quiet:
+                raise SystemExit(1) from None
+            raise
+        try:
+            self._results.put(Outcome(value))
+        except Exception as problem:
+            told = TaskError(f"the result of {who} cannot be pickled: {problem}")
+            self._results.put(portable(told, who))
+
+    def join(self, timeout: float | None = None) -> None:
+        """As ``multiprocessing.Process.join``; several threads may call it at once.
+
+        >>> import treadle
+        >>> process = treadle.Process()
+        >>> process.start()
+        >>> process.join(timeout=60)
+        >>> process.exitcode
+        0
+        """
+        with _settling:
+            super().join(0)
+            if self.exitcode is not None:
+                return
+        ends: list[Any] = [self.sentinel]  # which a grandchild may keep from telling
+        try:
+            pidfd = os.pidfd_open(self.pid or 0)
+        except ProcessLookupError:  # forkserver has reaped it, and tells by the sentinel
+            pidfd = None
+        else:
+            ends.append(pidfd)
+        try:
+            ended = wait(ends, timeout)
+        finally:
+            if pidfd is not None:
+                os.close(pidfd)
+        if ended:
+            with _settling:
+                super().join()
+
+    def result(self, timeout: float | None = None) -> Any:
+        """What the target returned; waits for the end of the process.
+
+        timeout: in seconds. Raises what the target raised, with its traceback there as the cause
+        (a RemoteTraceback); WorkerDiedError if the process ended before that, by a signal or by
+        ``sys.exit``; TaskError or ItemError if what came of it cannot be pickled, or rebuilt here;
+        TimeoutError if the process still runs.
+
+        >>> import treadle
+        >>> process = treadle.Process(target=divmod, args=(7, 2))
+        >>> process.start()
+        >>> process.result(timeout=60)
+        (3, 1)
+        """
+        return self._outcome_in(timeout).unwrap()
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """What ``result()`` would raise, or None; TimeoutError is raised.
+
+        >>> import treadle
+        >>> process = treadle.Process(target=divmod, args=(7, 0))
+        >>> process.start()
+        >>> process.exception()
+        ZeroDivisionError(...)
+        """
+        return self._outcome_in(timeout).error
+
+    def _outcome_in(self, timeout: float | None) -> Outcome:
+        if self._outcome is not None:
+            return self._outcome
+        if self._made_by is None:
+            raise RuntimeError(f"process {self.name!r} has no result yet: call start() first")
+        self.join(timeout)
+        if self.exitcode is None:
+            raise TimeoutError(
+                f"{_named(self.name, self.pid)} still runs after {timeout} s; ask again,"
+                " or terminate() it"
+            )
+        with _settling:
+            if self._outcome is None:
+                self._outcome = self._fetched(self.exitcode)
+        return self._outcome
+
+    def _fetched(self, exitcode: int) -> Outcome:
+        try:
+            return self._results.get_nowait()
+        except Empty:
+            if exitcode == 0 and type(self).run is not Process.run:
+                return Outcome()
+            return Outcome(error=self._death(exitcode))
+        except Exception as error:
+            return Outcome(error=error)
+
+    def _death(self, exitcode: int) -> WorkerDiedError:
+        pid = self.pid or 0
+        if exitcode >= 0:
+            how = f"ended with exit code {exitcode}"
+        else:
+            try:
+                how = f"was killed by {signal.Signals(-exitcode).name}"
+            except ValueError:
+                how = f"was killed by signal {-exitcode}"
+        hint = ""
+        if exitcode == -signal.SIGKILL and oom_kills() > self._oom_kills:
+            hint = (
+                "; the kernel's out-of-memory killer has been at work meanwhile: give it more"
+                " memory, or less to do at a time"
+            )
+        return WorkerDiedError(
+            f"{_named(self.name, pid)} {how} before it had a result{hint}", pid, exitcode
+        )
+
+
+def _named(name: str, pid: int | None) -> str:
+    return f"process {name!r} (pid {pid})"

@@ -1,0 +1,94 @@
+"""Thread: as ``threading.Thread``, with a result."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from treadle._running.outcomes import Outcome
+
+__all__ = ["Thread"]
+
+
+class Thread(threading.Thread):
+    """``threading.Thread`` with a result.
+
+    ``result()`` tells what the target returned. An exception is reported by
+    ``threading.excepthook`` as well, as with any thread, since nobody may ever ask for it.
+
+    >>> import treadle
+    >>> thread = treadle.Thread(target=sum, args=([1, 2, 3],))
+    >>> thread.start()
+    >>> thread.result()
+    6
+    """
+
+    def __init__(
+        self,
+        group: None = None,
+        target: Callable[..., object] | None = None,
+        name: str | None = None,
+        args: Iterable[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        daemon: bool | None = None,
+    ) -> None:
+        super().__init__(group, target, name, daemon=daemon)  # the target, for the thread's name
+        self._call: Any = (target, tuple(args), dict(kwargs or {}))
+        self._outcome: Outcome | None = None
+        self._quiet = False  # whoever collects the result reports its error
+
+    def run(self) -> None:
+        """What the thread does: it calls the target.
+
+        May be overridden, as in the standard library; then ``result()`` is None.
+
+        >>> import treadle
+        >>> treadle.Thread(target=print, args=("here",)).run()  # in this thread
+        here
+        """
+        try:
+            target, args, kwargs = self._call
+            value = None if target is None else target(*args, **kwargs)
+        except BaseException as error:
+            self._outcome = Outcome(error=error)
+            if not self._quiet:
+                raise
+        else:
+            self._outcome = Outcome(value)
+        finally:
+            self._call = target = args = kwargs = None  # no cycle: an argument may lead to this
+
+    def result(self, timeout: float | None = None) -> Any:
+        """What the target returned; waits for the end of the thread.
+
+        timeout: in seconds. Raises what the target raised; TimeoutError if the thread still runs;
+        RuntimeError if it was not started.
+
+        >>> import treadle
+        >>> thread = treadle.Thread(target=divmod, args=(7, 2))
+        >>> thread.start()
+        >>> thread.result(timeout=60)
+        (3, 1)
+        """
+        return self._outcome_in(timeout).unwrap()
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """What ``result()`` would raise, or None; TimeoutError is raised.
+
+        >>> import treadle
+        >>> thread = treadle.Thread(target=sum, args=([1],))
+        >>> thread.start()
+        >>> thread.exception() is None
+        True
+        """
+        return self._outcome_in(timeout).error
+
+    def _outcome_in(self, timeout: float | None) -> Outcome:
+        if self.ident is None:
+            raise RuntimeError(f"thread {self.name!r} has no result yet: call start() first")
+        self.join(timeout)
+        if self.is_alive():
+            raise TimeoutError(f"thread {self.name!r} still runs after {timeout} s; ask again")
+        return self._outcome or Outcome()  # an overridden run() leaves none

@@ -1,0 +1,289 @@
+"""Process: what it returns and raises, how it dies, and that it does not outlive its parent."""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import treadle
+from tests.sync.threads import OtherThread
+
+_ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.slow  # each starts interpreters
+
+
+def started(function: Callable[..., Any], *args: Any, **options: Any) -> treadle.Process:
+    process = treadle.Process(target=function, args=args, **options)
+    process.start()
+    return process
+
+
+class Adder:
+    def __init__(self, n: int) -> None:
+        self.n = n
+
+    def add(self, m: int) -> int:
+        return self.n + m
+
+
+# ---- Results
+
+
+@pytest.mark.parametrize("kind", ["lambda", "closure", "partial", "method", "built-in"])
+def test_it_returns_what_its_target_returns(kind: str, start_method: str) -> None:
+    n = 40
+
+    def closure(m: int) -> int:
+        return n + m
+
+    target: Any = {
+        "lambda": lambda m: n + m,
+        "closure": closure,
+        "partial": functools.partial(closure),
+        "method": Adder(n).add,
+        "built-in": n.__add__,
+    }[kind]
+    process = started(target, 2)
+    assert process.result() == 42
+    assert process.result() == 42
+    assert process.exception() is None
+    assert process.exitcode == 0
+
+
+def test_arguments_may_be_what_only_a_child_can_be_given(start_method: str) -> None:
+    """Such as the standard library's connections and locks, and functions without a name."""
+    here, there = multiprocessing.Pipe()
+    lock, queue = multiprocessing.Lock(), treadle.Queue()
+
+    def send(make: Callable[[], str]) -> None:
+        with lock:
+            there.send(make())
+            queue.put("by treadle")
+
+    process = started(send, lambda: "by the standard library")
+    assert here.recv() == "by the standard library"
+    assert queue.get() == "by treadle"
+    assert process.result() is None
+
+
+def test_a_large_result_is_there_after_a_join() -> None:
+    """What hangs with multiprocessing.Queue: joining before getting."""
+    process = started(bytes, 50_000_000)
+    process.join()
+    assert process.result() == bytes(50_000_000)
+
+
+def test_several_threads_may_ask(start_method: str, other: OtherThread) -> None:
+    go = treadle.Event()
+    process = started(go.wait)
+    asked = other.start(process.result)
+    joined = OtherThread().start(process.join)
+    go.set()
+    assert process.result() is asked.result() is True
+    joined.result()
+    assert process.exitcode == 0
+
+
+def test_a_grandchild_that_lives_on_does_not_delay_a_join() -> None:
+    """The standard library's sentinel is a pipe that it has inherited."""
+    go = treadle.Event()
+
+    def leave_one_behind() -> str:
+        if os.fork() == 0:
+            go.wait()
+            os._exit(0)
+        return "done"
+
+    process = started(leave_one_behind)
+    assert process.result() == "done"
+    go.set()
+
+
+def test_it_cannot_be_asked_before_it_is_started() -> None:
+    with pytest.raises(RuntimeError, match=r"call start\(\) first"):
+        treadle.Process().result()
+
+
+def test_a_result_that_takes_too_long(start_method: str) -> None:
+    process = started(signal.pause, name="sleeper")
+    with pytest.raises(TimeoutError, match=r"'sleeper' .* still runs after 0.01 s"):
+        process.result(timeout=0.01)
+    with pytest.raises(TimeoutError):
+        process.exception(timeout=0)
+    process.terminate()
+    with pytest.raises(treadle.WorkerDiedError, match=r"killed by SIGTERM"):
+        process.result()
+
+
+def test_a_subclass_may_run_by_itself(start_method: str) -> None:
+    process = _Ringing()
+    process.start()
+    assert process.result() is None
+    assert process.rung.is_set()
+
+
+class _Ringing(treadle.Process):
+    def __init__(self) -> None:
+        super().__init__()
+        self.rung = treadle.Event()
+
+    def run(self) -> None:
+        self.rung.set()
+
+
+# ---- Errors
+
+
+class Plain(Exception):
+    pass
+
+
+class Demanding(Exception):
+    """Pickles, and cannot be rebuilt: its arguments are not those of its constructor."""
+
+    def __init__(self, what: str, *, why: str) -> None:
+        super().__init__(f"{what}: {why}")
+
+
+def _raise(make: Callable[[], BaseException]) -> None:
+    raise make()
+
+
+def test_it_raises_what_its_target_raises(
+    start_method: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    process = started(_raise, functools.partial(Plain, "no"))
+    for _ in range(2):
+        with pytest.raises(Plain, match="no") as caught:
+            process.result()
+    assert isinstance(process.exception(), Plain)
+    assert isinstance(caught.value.__cause__, treadle.RemoteTraceback)
+    assert "in _raise" in str(caught.value.__cause__)
+    assert process.exitcode == 1
+    if start_method != "forkserver":  # whose stderr is that of the first test to use it
+        assert "in _raise" in capfd.readouterr().err  # as any process's: nobody may ever ask
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Demanding("a", why="b"),
+        lambda: Plain(threading.Lock()),
+    ],
+    ids=["cannot be rebuilt", "cannot be pickled"],
+)
+def test_an_exception_that_cannot_travel_is_told_as_a_text(
+    make: Callable[[], BaseException], start_method: str
+) -> None:
+    process = started(_raise, make, name="thrower")
+    with pytest.raises(
+        treadle.TaskError, match=r"'thrower' .* cannot be pickled and rebuilt"
+    ) as caught:
+        process.result()
+    assert type(make()).__name__ in str(caught.value)
+    assert "in _raise" in str(caught.value.__cause__)
+
+
+def test_a_result_that_cannot_be_pickled(start_method: str) -> None:
+    process = started(threading.Lock, name="maker")
+    with pytest.raises(
+        treadle.TaskError, match=r"the result of process 'maker'.*cannot be pickled"
+    ):
+        process.result()
+
+
+class Fragile:
+    def __reduce__(self) -> Any:
+        return int, ("not a number",)
+
+
+def test_a_result_that_cannot_be_rebuilt(start_method: str) -> None:
+    process = started(Fragile)
+    with pytest.raises(treadle.ItemError, match=r"not a number"):
+        process.result()
+
+
+@pytest.mark.parametrize(
+    ("end", "exitcode", "told"),
+    [
+        (lambda: os.kill(os.getpid(), signal.SIGKILL), -9, "was killed by SIGKILL"),
+        (lambda: os.kill(os.getpid(), 40), -40, "was killed by signal 40"),
+        (lambda: os._exit(7), 7, "ended with exit code 7"),
+        (lambda: sys.exit(3), 3, "ended with exit code 3"),
+        (lambda: sys.exit(), 0, "ended with exit code 0"),
+    ],
+    ids=["SIGKILL", "a realtime signal", "_exit", "exit", "exit 0"],
+)
+def test_a_death(end: Callable[[], None], exitcode: int, told: str) -> None:
+    process = started(end, name="mortal")
+    with pytest.raises(
+        treadle.WorkerDiedError, match=rf"process 'mortal' \(pid \d+\) {told}"
+    ) as caught:
+        process.result()
+    assert caught.value.pid == process.pid
+    assert caught.value.exitcode == process.exitcode == exitcode
+    assert caught.value.signal == (-exitcode if exitcode < 0 else None)
+
+
+# ---- Parents
+
+
+_PARENT = """
+import multiprocessing, os, signal, sys, time
+import treadle
+
+def live(queue, stubborn):
+    if stubborn:
+        signal.signal(signal.SIGTERM, lambda *_: None)
+    queue.put(os.getpid())
+    while True:
+        time.sleep(1000)
+
+if __name__ == "__main__":
+    multiprocessing.set_start_method(sys.argv[1])
+    queue = treadle.Queue()
+    for stubborn in (False, True):
+        treadle.Process(target=live, args=(queue, stubborn)).start()
+    print(queue.get(), queue.get(), flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_it_ends_when_its_parent_is_killed(method: str, tmp_path: Path) -> None:
+    """Also one that handles SIGTERM; and by itself: nobody but the kernel tells it."""
+    script = tmp_path / "parent.py"
+    script.write_text(_PARENT)
+    parent = subprocess.Popen(
+        [sys.executable, script, method], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert parent.stdout is not None
+    children = [os.pidfd_open(int(pid)) for pid in parent.stdout.readline().split()]
+    parent.kill()
+    parent.communicate()
+    for child in children:
+        poll = select.poll()
+        poll.register(child, select.POLLIN)
+        poll.poll()
+        os.close(child)
+
+
+def test_it_does_not_start_for_a_parent_that_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose pid may be another process's by then: the time at which that began tells."""
+    process = treadle.Process(target=time.sleep, args=(1000,))
+    monkeypatch.setattr("treadle._running.processes.this_process", lambda: (os.getpid(), 12345))
+    process.start()
+    with pytest.raises(treadle.WorkerDiedError, match=r"killed by SIGTERM"):
+        process.result()

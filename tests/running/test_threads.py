@@ -1,0 +1,89 @@
+"""Thread: what it returns and raises."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from typing import Any
+
+import pytest
+
+import treadle
+
+
+class _Argument:
+    pass
+
+
+@pytest.fixture
+def reported(monkeypatch: pytest.MonkeyPatch) -> list[BaseException]:
+    """What threads have reported to ``threading.excepthook``."""
+    heard: list[BaseException] = []
+    monkeypatch.setattr(threading, "excepthook", lambda report: heard.append(report.exc_value))
+    return heard
+
+
+def test_it_returns_what_its_target_returns() -> None:
+    thread = treadle.Thread(target=lambda a, b: (a, b), args=(1,), kwargs={"b": 2})
+    thread.start()
+    assert thread.result() == (1, 2)
+    assert thread.result() == (1, 2)
+    assert thread.exception() is None
+
+
+def test_it_raises_what_its_target_raises_and_reports_it(reported: list[BaseException]) -> None:
+    thread = treadle.Thread(target=divmod, args=(1, 0))
+    thread.start()
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            thread.result()
+    assert reported == [thread.exception()]
+
+
+def test_a_result_that_takes_too_long() -> None:
+    go = treadle.Event(shared=False)
+    thread = treadle.Thread(target=go.wait, name="patient")
+    thread.start()
+    with pytest.raises(TimeoutError, match=r"'patient' still runs after 0.001 s"):
+        thread.result(timeout=0.001)
+    go.set()
+    assert thread.result() is True
+
+
+def test_it_cannot_be_asked_before_it_is_started() -> None:
+    with pytest.raises(RuntimeError, match=r"call start\(\) first"):
+        treadle.Thread(target=print).result()
+
+
+def test_it_has_its_target_s_name() -> None:
+    assert "divmod" in treadle.Thread(target=divmod).name
+    assert treadle.Thread(target=divmod, name="own", daemon=True).name == "own"
+
+
+def test_a_subclass_may_run_by_itself(reported: list[BaseException]) -> None:
+    class Own(treadle.Thread):
+        ran = False
+
+        def run(self) -> None:
+            self.ran = True
+
+    thread = Own()
+    thread.start()
+    assert thread.result() is None
+    assert thread.ran
+
+
+def test_its_arguments_are_let_go_of() -> None:
+    argument = _Argument()
+    gone = weakref.ref(argument)
+    thread = treadle.Thread(target=id, args=(argument,))
+    thread.start()
+    thread.join()
+    del argument
+    assert gone() is None
+
+
+def test_without_a_target_it_returns_none() -> None:
+    thread: Any = treadle.Thread()
+    thread.start()
+    assert thread.result() is None
