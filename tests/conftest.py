@@ -3,6 +3,7 @@
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell without job control starts what it runs in the background with Ctrl-C ignored.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # Named objects of the tests, and of what they start, are kept from those of the user.
     folder = tempfile.mkdtemp(
         prefix="treadle-tests-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None
