@@ -61,7 +61,7 @@ PYTHON: dict[str, set[str]] = {
     "_fifo": {"_core", "_errors", "_framing"},
     "_workers": set(),
     "_timers": {"_core", "_records", "_workers"},
-    "_running": {"_core", "_errors", "_sync"},
+    "_running": {"_core", "_errors", "_sync", "_timers"},
     "__init__": {"_core", "_errors", "_fifo", "_records", "_running", "_sync", "_timers"},
     "aio": {"_core", "_errors", "_sync"},  # _sync: types only
     "queue": {"_core", "_errors"},

@@ -277,6 +277,15 @@ _CONTRACT: dict[str, dict[str, str]] = {
         "sentinel": _ATTRIBUTE,
         "authkey": _ATTRIBUTE,
     },
+    "Group": {
+        "": "",
+        "thread": _ATTRIBUTE,  # they take a function and its arguments
+        "process": _ATTRIBUTE,
+        "task": _ATTRIBUTE,
+        "cancel": "",
+        "__enter__": "",
+        "__exit__": _ATTRIBUTE,
+    },
     "arena_statistics": {"": ""},
     "set_arena_limit": {"": "size"},
     "sweep": {"": ""},

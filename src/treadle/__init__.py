@@ -78,7 +78,7 @@ if TYPE_CHECKING:
         SemaphoreStatistics,
         TimerStatistics,
     )
-    from treadle._running import Process, Thread
+    from treadle._running import Group, Process, Thread
 
 __all__ = [
     "ArenaFullError",
@@ -96,6 +96,7 @@ __all__ = [
     "EventStatistics",
     "Fifo",
     "Full",
+    "Group",
     "HandleError",
     "Holder",
     "ItemError",
@@ -146,7 +147,7 @@ if not TYPE_CHECKING:  # which would take any name for a public one
             found = getattr(import_lazily("treadle._records"), name)
         elif name == "Fifo":
             found = import_lazily("treadle._fifo").Fifo
-        elif name in ("Process", "Thread"):
+        elif name in ("Group", "Process", "Thread"):
             found = getattr(import_lazily("treadle._running"), name)
         else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -546,6 +546,11 @@ class PrivateSimpleQueue(Queue[_T]):
 
 PENDING: Any
 
+@final
+class Stoppable:
+    def call(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any: ...
+    def stop(self, error: type[BaseException]) -> bool: ...
+
 @disjoint_base
 class Waiter:
     def __new__(

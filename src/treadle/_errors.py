@@ -126,7 +126,7 @@ class WorkerDiedError(TreadleError):
 
 
 class TaskError(TreadleError):
-    """What a call came to cannot leave its process: it cannot be pickled.
+    """A call has no result to give: what it came to cannot be pickled, or it ended its thread.
 
     >>> import threading, treadle
     >>> process = treadle.Process(target=threading.Lock, name="maker")

@@ -237,6 +237,28 @@ def test_a_death(end: Callable[[], None], exitcode: int, told: str) -> None:
     assert caught.value.signal == (-exitcode if exitcode < 0 else None)
 
 
+def test_a_death_whose_exit_code_a_stranger_has_taken() -> None:
+    process = started(os._exit, 3, name="mortal")
+    os.waitpid(process.pid or 0, 0)
+    with pytest.raises(treadle.WorkerDiedError, match="somebody else has taken its exit code"):
+        process.result()
+
+
+def test_who_asks_for_the_exit_code_meanwhile_takes_nothing_from_a_join(other: OtherThread) -> None:
+    """Every start of a process asks for those of all others."""
+    for _ in range(100):
+        process = started(os._exit, 3)
+        polling = other.start(_poll, process)
+        process.join()
+        assert process.exitcode == 3
+        polling.result()
+
+
+def _poll(process: treadle.Process) -> None:
+    while process.is_alive():
+        pass
+
+
 # ---- Parents
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import sys
 import threading
+import time
 import weakref
 from typing import Any
 
 import pytest
 
 import treadle
+from treadle._core import Stoppable
 
 
 class _Argument:
@@ -87,3 +92,57 @@ def test_without_a_target_it_returns_none() -> None:
     thread: Any = treadle.Thread()
     thread.start()
     assert thread.result() is None
+
+
+# ---- Stopped
+
+
+def _endlessly() -> None:
+    while True:
+        time.sleep(0.0001)
+
+
+def test_a_call_is_stopped_in_its_midst() -> None:
+    stoppable = Stoppable()
+    thread = treadle.Thread(target=stoppable.call, args=(_endlessly, (), {}))
+    thread._quiet = True
+    thread.start()
+    assert stoppable.stop(asyncio.CancelledError) is True
+    assert isinstance(thread.exception(), asyncio.CancelledError)
+    assert stoppable.stop(asyncio.CancelledError) is False
+
+
+def test_a_call_is_stopped_before_it_begins() -> None:
+    stoppable = Stoppable()
+    assert stoppable.stop(asyncio.CancelledError) is True
+    with pytest.raises(asyncio.CancelledError):
+        stoppable.call(print, (), {})
+    assert stoppable.stop(asyncio.CancelledError) is False
+
+
+@pytest.mark.slow
+def test_what_comes_too_late_hits_nobody() -> None:
+    """Neither what the thread does next, nor another that is given its number."""
+    wrong: list[BaseException] = []
+    rounds, before = 3000, sys.getswitchinterval()
+
+    def run(stoppables: list[Stoppable]) -> None:
+        try:
+            for stoppable in stoppables:
+                with contextlib.suppress(asyncio.CancelledError):
+                    stoppable.call(sum, ((1, 2),), {})
+        except BaseException as error:
+            wrong.append(error)
+
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(10):
+            stoppables = [Stoppable() for _ in range(rounds // 10)]
+            thread = threading.Thread(target=run, args=(stoppables,))
+            thread.start()
+            for stoppable in stoppables:
+                stoppable.stop(asyncio.CancelledError)
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert wrong == []

@@ -30,6 +30,7 @@ include "queues.pxi"
 include "leases.pxi"
 include "dropins.pxi"
 include "channels.pxi"
+include "stops.pxi"
 
 _install()
 _show_rings_to_collector()

@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import time
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping
 from multiprocessing.connection import wait
@@ -29,6 +30,7 @@ __all__ = ["Process"]
 
 # Reaping a child and fetching its result is for one thread at a time. A fork's child finds it free.
 _settling = Lock(shared=False)
+_NOTING = 1.0  # seconds after which a stranger has taken the exit code (``os.wait()``)
 
 
 class _Call:
@@ -171,21 +173,30 @@ class Process(multiprocessing.Process):
             super().join(0)
             if self.exitcode is not None:
                 return
-        ends: list[Any] = [self.sentinel]  # which a grandchild may keep from telling
-        try:
-            pidfd = os.pidfd_open(self.pid or 0)
-        except ProcessLookupError:  # forkserver has reaped it, and tells by the sentinel
-            pidfd = None
-        else:
-            ends.append(pidfd)
+        ends = self._opened_ends()
         try:
             ended = wait(ends, timeout)
         finally:
-            if pidfd is not None:
-                os.close(pidfd)
-        if ended:
-            with _settling:
-                super().join()
+            for end in ends[1:]:
+                os.close(end)
+        if not ended:
+            return
+        with _settling:
+            super().join()
+        # Who else has asked for its exit code, as every start of a process does, is about to note it.
+        noted = time.monotonic() + _NOTING
+        while self.exitcode is None and time.monotonic() < noted:
+            time.sleep(0.001)
+
+    def _opened_ends(self) -> list[int]:
+        """What becomes readable when the process has ended: its sentinel, and what is to be closed.
+
+        A grandchild may keep the sentinel, a pipe that it has inherited, from telling.
+        """
+        try:
+            return [self.sentinel, os.pidfd_open(self.pid or 0)]
+        except ProcessLookupError:  # forkserver has reaped it, and tells by the sentinel
+            return [self.sentinel]
 
     def result(self, timeout: float | None = None) -> Any:
         """What the target returned; waits for the end of the process.
@@ -220,7 +231,7 @@ class Process(multiprocessing.Process):
         if self._made_by is None:
             raise RuntimeError(f"process {self.name!r} has no result yet: call start() first")
         self.join(timeout)
-        if self.exitcode is None:
+        if self.exitcode is None and timeout is not None:
             raise TimeoutError(
                 f"{_named(self.name, self.pid)} still runs after {timeout} s; ask again,"
                 " or terminate() it"
@@ -230,7 +241,7 @@ class Process(multiprocessing.Process):
                 self._outcome = self._fetched(self.exitcode)
         return self._outcome
 
-    def _fetched(self, exitcode: int) -> Outcome:
+    def _fetched(self, exitcode: int | None) -> Outcome:
         try:
             return self._results.get_nowait()
         except Empty:
@@ -240,9 +251,11 @@ class Process(multiprocessing.Process):
         except Exception as error:
             return Outcome(error=error)
 
-    def _death(self, exitcode: int) -> WorkerDiedError:
+    def _death(self, exitcode: int | None) -> WorkerDiedError:
         pid = self.pid or 0
-        if exitcode >= 0:
+        if exitcode is None:
+            exitcode, how = 255, "ended, and somebody else has taken its exit code,"
+        elif exitcode >= 0:
             how = f"ended with exit code {exitcode}"
         else:
             try:

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from treadle._core import Stoppable
+from treadle._errors import TaskError
 from treadle._running.outcomes import Outcome
 
 __all__ = ["Thread"]
@@ -36,6 +38,7 @@ class Thread(threading.Thread):
     ) -> None:
         super().__init__(group, target, name, daemon=daemon)  # the target, for the thread's name
         self._call: Any = (target, tuple(args), dict(kwargs or {}))
+        self._stoppable = Stoppable()
         self._outcome: Outcome | None = None
         self._quiet = False  # whoever collects the result reports its error
 
@@ -50,7 +53,10 @@ class Thread(threading.Thread):
         """
         try:
             target, args, kwargs = self._call
-            value = None if target is None else target(*args, **kwargs)
+            value = None if target is None else self._stoppable.call(target, args, kwargs)
+        except SystemExit as end:  # no error of a thread's, and none that is to end who asks
+            told = f"thread {self.name!r} ended itself by {end!r}: it has no result"
+            self._outcome = Outcome(error=TaskError(told))
         except BaseException as error:
             self._outcome = Outcome(error=error)
             if not self._quiet:
@@ -63,8 +69,8 @@ class Thread(threading.Thread):
     def result(self, timeout: float | None = None) -> Any:
         """What the target returned; waits for the end of the thread.
 
-        timeout: in seconds. Raises what the target raised; TimeoutError if the thread still runs;
-        RuntimeError if it was not started.
+        timeout: in seconds. Raises what the target raised (TaskError for SystemExit); TimeoutError
+        if the thread still runs; RuntimeError if it was not started.
 
         >>> import treadle
         >>> thread = treadle.Thread(target=divmod, args=(7, 2))
