@@ -183,7 +183,7 @@ class Process(multiprocessing.Process):
             return
         with _settling:
             super().join()
-        # Who else has asked for its exit code, as every start of a process does, is about to note it.
+        # Who else has asked for its exit code, as every start of a process does, is yet to note it.
         noted = time.monotonic() + _NOTING
         while self.exitcode is None and time.monotonic() < noted:
             time.sleep(0.001)
