@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,7 @@ def test_whatever_ends_the_demo_ends_its_workers(tmp_path: Path, end: signal.Sig
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
+        preexec_fn=partial(signal.signal, end, signal.SIG_DFL),  # nohup has SIGHUP ignored
     )
     assert demo.stdout is not None
     with demo.stdout:
