@@ -411,7 +411,7 @@ cdef int _deliver() except -1:
     raised = None
     while tasks_notified():  # again: what is passed on below notifies others
         elsewhere = idle = None
-        while True:
+        while tasks_notified():
             waiter = _next_notified()
             if waiter is None:
                 break
