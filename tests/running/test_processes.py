@@ -204,6 +204,17 @@ def test_a_result_that_cannot_be_pickled(start_method: str) -> None:
         process.result()
 
 
+def test_a_result_that_is_too_large_for_the_arena() -> None:
+    limit = treadle.arena_statistics().limit
+    treadle.set_arena_limit(treadle.arena_statistics().used + (8 << 20))
+    try:
+        process = started(bytes, 64 << 20)
+        with pytest.raises(treadle.ArenaFullError):
+            process.result()
+    finally:
+        treadle.set_arena_limit(limit)
+
+
 class Fragile:
     def __reduce__(self) -> Any:
         return int, ("not a number",)

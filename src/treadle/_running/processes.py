@@ -129,6 +129,7 @@ class Process(multiprocessing.Process):
         self._made_by = this_process()
         self._oom_kills = oom_kills()
         super().start()
+        del self._call  # as the standard library: what it refers to may go
 
     def run(self) -> None:
         """What the process does: it calls the target.
@@ -146,18 +147,20 @@ class Process(multiprocessing.Process):
         who = _named(self.name, os.getpid())
         try:
             value = self._call()
-        except (SystemExit, KeyboardInterrupt):
+        except SystemExit:
             raise
         except BaseException as error:
-            self._results.put(portable(error, who))
+            if not isinstance(error, KeyboardInterrupt):  # which whoever made this has had as well
+                self._results.put(portable(error, who))
             if self._quiet:
                 raise SystemExit(1) from None
             raise
         try:
             self._results.put(Outcome(value))
         except Exception as problem:
-            told = TaskError(f"the result of {who} cannot be pickled: {problem}")
-            self._results.put(portable(told, who))
+            if not isinstance(problem, MemoryError):  # as ArenaFullError is
+                problem = TaskError(f"the result of {who} cannot be pickled: {problem}")
+            self._results.put(portable(problem, who))
 
     def join(self, timeout: float | None = None) -> None:
         """As ``multiprocessing.Process.join``; several threads may call it at once.
