@@ -177,17 +177,18 @@ class Group:
                 interrupted = interruption
                 if attempts == _PATIENCE:
                     raise
-        if error is not None and not isinstance(error, Exception):
-            return
-        if interrupted is not None:
-            raise interrupted
-        errors = [*([] if error is None else [error]), *self._errors]
+        errors, self._errors = self._errors, []
         try:
+            if error is not None and not isinstance(error, Exception):
+                return
+            if interrupted is not None:
+                raise interrupted
+            if error is not None:
+                errors.insert(0, error)
             if errors:
                 raise BaseExceptionGroup("what failed in a treadle.Group", errors) from None
         finally:
-            del errors, error
-            self._errors = []  # no cycles with their tracebacks
+            del errors, error, interrupted  # no cycles with their tracebacks
 
     def _finish(self, *, cancel: bool) -> None:
         assert self._ends is not None
@@ -253,9 +254,7 @@ class Group:
         self.cancelled.set()
         self._stop(worker)
         while not told.is_set():
-            with contextlib.suppress(
-                asyncio.CancelledError
-            ):  # it goes on being raised by who waits
+            with contextlib.suppress(asyncio.CancelledError):  # which is under way already
                 await told.wait()
         worker.join()
         self._forget(worker)
@@ -278,10 +277,13 @@ class Group:
             worker._quiet = True
             if isinstance(worker, _Member):
                 worker._say = self._ends.say
-            worker.start()
-            self._running.add(worker)
-            if isinstance(worker, Process):
-                self._ends.watch(worker)
+            try:
+                worker.start()
+            finally:  # Ctrl-C may come when it has started already
+                if worker.ident is not None:
+                    self._running.add(worker)
+                    if isinstance(worker, Process):
+                        self._ends.watch(worker)
 
     def _start_among_tasks(self, worker: Worker, tasks: asyncio.TaskGroup) -> None:
         if self.cancelled.is_set():
@@ -298,13 +300,14 @@ class Group:
             if isinstance(worker, _Member):
                 worker._say = lambda _: loop.call_soon_threadsafe(told.set)
             worker.start()
-        except BaseException:
-            task.cancel()  # it has not begun
-            raise
-        self._running.add(worker)
-        self._told[worker] = told
-        if isinstance(worker, Process):
-            _tell_of_its_end(worker, loop, told)
+        finally:  # Ctrl-C may come when it has started already
+            if worker.ident is None:
+                task.cancel()  # it has not begun
+            else:
+                self._running.add(worker)
+                self._told[worker] = told
+                if isinstance(worker, Process):
+                    _tell_of_its_end(worker, loop, told)
 
     def _stop(self, worker: Worker) -> None:
         if worker in self._stopped:
