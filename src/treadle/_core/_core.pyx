@@ -31,6 +31,7 @@ include "leases.pxi"
 include "dropins.pxi"
 include "channels.pxi"
 include "stops.pxi"
+include "rosters.pxi"
 
 _install()
 _show_rings_to_collector()

@@ -13,6 +13,7 @@
 #include "treadle/word/latch.hpp"
 #include "treadle/word/mutex.hpp"
 #include "treadle/word/permits.hpp"
+#include "treadle/word/roster.hpp"
 #include "treadle/word/rwlock.hpp"
 #include "treadle/word/semaphore.hpp"
 
@@ -53,6 +54,21 @@ struct LatchBody {
     std::uint32_t initial;
     char label[52];
 };
+
+// A cache line's length a seat: its worker writes it for each task.
+template <class World>
+struct SeatLine {
+    word::Seat<World> seat;
+    char apart[64 - sizeof(word::Seat<World>)];
+};
+template <class World>
+struct RosterBody {
+    word::Marks<World> marks;
+    std::uint32_t seats;
+    std::uint32_t unused;
+    SeatLine<World>* lines() noexcept { return reinterpret_cast<SeatLine<World>*>(this + 1); }
+};
+static_assert(sizeof(RosterBody<SharedWorld>) % alignof(SeatLine<SharedWorld>) == 0);
 
 // The writer's identity as in LockBody. The cells that it begins with just fill a slot of the arena.
 inline constexpr std::uint32_t kFirstReaders = 5;

@@ -34,6 +34,7 @@ cdef extern from "sync_ops.hpp" namespace "treadle::core" nogil:
         KIND_CONDITION "static_cast<int>(treadle::arena::Kind::condition)"
         KIND_BARRIER "static_cast<int>(treadle::arena::Kind::barrier)"
         KIND_RWLOCK "static_cast<int>(treadle::arena::Kind::rwlock)"
+        KIND_ROSTER "static_cast<int>(treadle::arena::Kind::roster)"
         KIND_LATCH "static_cast<int>(treadle::arena::Kind::latch)"
         KIND_QUEUE "static_cast<int>(treadle::arena::Kind::queue)"
         KIND_PRIORITY_QUEUE "static_cast<int>(treadle::arena::Kind::priority_queue)"
@@ -192,6 +193,27 @@ cdef extern from "sync_ops.hpp" namespace "treadle::core" nogil:
     int latch_wait(LatchBody*, const Handle&, Token, int64_t)
     int latch_attempt(LatchBody*, const Handle&, Wait*)
     void latch_count_down(LatchBody*, const Handle&, uint32_t)
+
+    cppclass Seat "treadle::word::Seat<treadle::core::SharedWorld>":
+        void begin(uint64_t, uint64_t)
+        void step(uint32_t)
+        bint finish()
+        bint stop(uint64_t)
+        void vacate()
+        uint64_t task()
+        uint64_t since()
+        uint32_t current_step "step"()
+    cppclass Marks "treadle::word::Marks<treadle::core::SharedWorld>":
+        void set(uint64_t)
+        void clear(uint64_t)
+        bint has(uint64_t)
+    uint64_t ROSTER_MARKS "treadle::word::Marks<treadle::core::SharedWorld>::kMarks"
+    cppclass RosterBody "treadle::core::RosterBody<treadle::core::SharedWorld>":
+        Marks marks
+        uint32_t seats
+    int64_t monotonic_ns "treadle::platform::now"()
+    bint make_roster(Mapping*, Token, uint32_t, Handle&)
+    Seat& seat_at(RosterBody*, uint32_t)
 
     cppclass WordCondition "treadle::word::Condition<treadle::core::SharedWorld>":
         uint32_t waiting()

@@ -330,6 +330,16 @@ inline bool make_latch(Mapping* m, Token token, std::uint32_t count, const char*
                                                [&](auto& body) { latch_initialise(body, count, label); });
 }
 
+// ---- Roster
+
+inline bool make_roster(Mapping* m, Token token, std::uint32_t seats, Handle& h) noexcept {
+    const std::size_t bytes = sizeof(RosterBody<SharedWorld>) + seats * sizeof(SeatLine<SharedWorld>);
+    return make_object<RosterBody<SharedWorld>>(m, token, Kind::roster, bytes, h, [&](auto& body) { body.seats = seats; });
+}
+inline word::Seat<SharedWorld>& seat_at(RosterBody<SharedWorld>* body, std::uint32_t index) noexcept {
+    return body->lines()[index].seat;
+}
+
 // ---- Condition
 
 inline bool grow_condition(ConditionBody<SharedWorld>* shared, const Handle& h, Token token) noexcept {
