@@ -20,8 +20,10 @@ __all__ = [
     "RemoteTraceback",
     "ShutDown",
     "TaskError",
+    "TaskTimeoutError",
     "TreadleError",
     "WorkerDiedError",
+    "WorkerMemoryError",
 ]
 
 
@@ -138,6 +140,39 @@ class TaskError(TreadleError):
     """
 
 
+class TaskTimeoutError(TreadleError, TimeoutError):
+    """A task of a pool ran for longer than it may; it was stopped.
+
+    >>> import time, treadle
+    >>> with treadle.Pool(1, kind="thread") as pool:
+    ...     pool.apply(time.sleep, (0.05,), timeout=0.01)
+    Traceback (most recent call last):
+    ...
+    treadle.TaskTimeoutError: time.sleep() ran for longer than its timeout of 0.01 s...
+    """
+
+
+class WorkerMemoryError(TreadleError, MemoryError):
+    """A task of a pool wanted more memory than its worker may have (``memory_limit``).
+
+    limit: in bytes. peak: the most that the worker had in use, in bytes.
+
+    >>> import treadle
+    >>> raise treadle.WorkerMemoryError("no more", limit=1 << 20, peak=1 << 19)
+    Traceback (most recent call last):
+    ...
+    treadle.WorkerMemoryError: no more
+    """
+
+    def __init__(self, message: str, limit: int = 0, peak: int = 0) -> None:
+        super().__init__(message, limit, peak)
+        self.limit = limit
+        self.peak = peak
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 class RemoteTraceback(Exception):
     """The cause of an exception that came from another process: its text is the traceback there.
 
@@ -219,6 +254,8 @@ for _error in (
     OwnerDiedWarning,
     RemoteTraceback,
     TaskError,
+    TaskTimeoutError,
     WorkerDiedError,
+    WorkerMemoryError,
 ):
     _error.__module__ = "treadle"  # the name that tracebacks show and pickles keep

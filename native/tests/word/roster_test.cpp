@@ -14,9 +14,10 @@ TEST(a_seat_tells_what_its_worker_is_at) {
     Seat seat{};
     CHECK_EQ(seat.task(), 0u);
     seat.begin(7, 1000);
-    seat.step(3);
-    CHECK_EQ(seat.task(), 7u);
     CHECK_EQ(seat.since(), 1000u);
+    seat.step(3, 1500);
+    CHECK_EQ(seat.task(), 7u);
+    CHECK_EQ(seat.since(), 1500u, "each step has a clock of its own");
     CHECK_EQ(seat.step(), 3u);
     CHECK_EQ(seat.finish(), true);
     CHECK_EQ(seat.task(), 0u);

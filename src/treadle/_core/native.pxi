@@ -196,7 +196,7 @@ cdef extern from "sync_ops.hpp" namespace "treadle::core" nogil:
 
     cppclass Seat "treadle::word::Seat<treadle::core::SharedWorld>":
         void begin(uint64_t, uint64_t)
-        void step(uint32_t)
+        void step(uint32_t, uint64_t)
         bint finish()
         bint stop(uint64_t)
         void vacate()

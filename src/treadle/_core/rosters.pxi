@@ -1,5 +1,9 @@
 # rosters.pxi: Roster, what the workers of a pool are at (word/roster.hpp).
 
+cdef enum:
+    REPORTING_NS = 1_000_000
+
+
 @cython.final
 cdef class Roster:
     """Roster(seats)\n--\n
@@ -11,6 +15,7 @@ cdef class Roster:
 
     cdef RosterBody* body
     cdef Handle handle
+    cdef int64_t reported  # when the worker of this process last had reason to tell what it has so far
 
     def __init__(self, uint32_t seats):
         if self.body != NULL:
@@ -33,12 +38,18 @@ cdef class Roster:
     def begin(self, uint32_t seat, uint64_t task):
         """Notes the task; returns whether it may have been withdrawn, and is to be handed back."""
         cdef Seat* at = self._seat(seat)
-        at.begin(task, <uint64_t>monotonic_ns())
+        self.reported = monotonic_ns()
+        at.begin(task, <uint64_t>self.reported)
         return self.body.marks.has(task)
 
     def step(self, uint32_t seat, uint32_t step):
-        """Notes how far it has got."""
-        self._seat(seat).step(step)
+        """Notes how far it has got; returns, once a millisecond, that it is time to tell the pool what came of it so far."""
+        cdef int64_t now = monotonic_ns()
+        self._seat(seat).step(step, <uint64_t>now)
+        if now - self.reported < REPORTING_NS:
+            return False
+        self.reported = now
+        return True
 
     def finish(self, uint32_t seat):
         """Notes that the task is done with; False: it was stopped, and the worker must not take another."""
@@ -47,7 +58,7 @@ cdef class Roster:
     # ---- For the pool
 
     def read(self, uint32_t seat):
-        """The task (0: none), its step, and the seconds since it began."""
+        """The task (0: none), its step, and the seconds since that began."""
         cdef Seat* at = self._seat(seat)
         cdef uint64_t task = at.task()
         return task, at.current_step(), (monotonic_ns() - <int64_t>at.since()) / 1e9

@@ -23,14 +23,14 @@ class Ends:
     A process's descriptors wake that thread by themselves; a thread says itself that it has ended.
     """
 
-    def __init__(self, ended: Callable[[Worker], object]) -> None:
+    def __init__(self, ended: Callable[[Worker], object], name: str) -> None:
         self._ended = ended
         self._epoll = select.epoll()
         self._bell = os.eventfd(0)
         self._epoll.register(self._bell, select.EPOLLIN)
         self._said: SimpleQueue[Thread | None] = SimpleQueue(shared=False)
         self._processes: dict[int, tuple[Process, list[int]]] = {}  # by each of its descriptors
-        self._thread = threading.Thread(target=self._wait, name="treadle-group", daemon=True)
+        self._thread = threading.Thread(target=self._wait, name=name, daemon=True)
         self._thread.start()
 
     def watch(self, process: Process) -> None:

@@ -159,7 +159,7 @@ class Group:
 
     def __enter__(self) -> Group:
         self._check_new()
-        self._ends = Ends(self._ended)
+        self._ends = Ends(self._ended, "treadle-group")
         return self
 
     def __exit__(

@@ -7,16 +7,13 @@ Here the result lies in the arena before the process ends, so the order does not
 
 from __future__ import annotations
 
-import io
 import multiprocessing
 import os
 import pickle
 import signal
 import time
-from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping
 from multiprocessing.connection import wait
-from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 from treadle._core import Queue
@@ -24,9 +21,10 @@ from treadle._errors import Empty, TaskError, WorkerDiedError
 from treadle._running.oom import oom_kills
 from treadle._running.outcomes import Outcome, portable
 from treadle._running.parents import Parent, end_with, this_process
+from treadle._running.portable import portable_pickle
 from treadle._sync import Lock
 
-__all__ = ["Process"]
+__all__ = ["Process", "ending", "process_class"]
 
 # Reaping a child and fetching its result is for one thread at a time. A fork's child finds it free.
 _settling = Lock(shared=False)
@@ -49,39 +47,11 @@ class _Call:
         return None if function is None else function(*args, **kwargs)
 
     def __reduce__(self) -> Any:
-        return _rebuild_call, (_portable_pickle(self._parts),)
+        return _rebuild_call, (portable_pickle(self._parts),)
 
 
 def _rebuild_call(pickled: bytes) -> _Call:
     return _Call(*pickle.loads(pickled))
-
-
-def _portable_pickle(value: object) -> bytes:
-    """As a process that is being started can read it.
-
-    With what multiprocessing alone can send, and with functions and classes that have no name.
-    """
-    try:
-        return bytes(ForkingPickler.dumps(value))
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
-        file = io.BytesIO()
-        try:
-            _cloud_pickler()(file).dump(value)
-        except Exception:
-            raise error from None
-        return file.getvalue()
-
-
-def _cloud_pickler() -> Any:
-    """A class that is made anew each time, since modules imported meanwhile add to its table.
-
-    The pickler in C looks for that in its class alone.
-    """
-    import cloudpickle
-
-    base = cloudpickle.CloudPickler
-    table = ChainMap(base.dispatch_table, ForkingPickler(io.BytesIO()).dispatch_table)
-    return type("Pickler", (base,), {"dispatch_table": table})
 
 
 class Process(multiprocessing.Process):
@@ -256,24 +226,38 @@ class Process(multiprocessing.Process):
 
     def _death(self, exitcode: int | None) -> WorkerDiedError:
         pid = self.pid or 0
-        if exitcode is None:
-            exitcode, how = 255, "ended, and somebody else has taken its exit code,"
-        elif exitcode >= 0:
-            how = f"ended with exit code {exitcode}"
-        else:
-            try:
-                how = f"was killed by {signal.Signals(-exitcode).name}"
-            except ValueError:
-                how = f"was killed by signal {-exitcode}"
-        hint = ""
-        if exitcode == -signal.SIGKILL and oom_kills() > self._oom_kills:
-            hint = (
-                "; the kernel's out-of-memory killer has been at work meanwhile: give it more"
-                " memory, or less to do at a time"
-            )
+        how = ending(exitcode, self._oom_kills)
         return WorkerDiedError(
-            f"{_named(self.name, pid)} {how} before it had a result{hint}", pid, exitcode
+            f"{_named(self.name, pid)} {how} before it had a result",
+            pid,
+            255 if exitcode is None else exitcode,
         )
+
+
+def ending(exitcode: int | None, oom_kills_before: int) -> str:
+    """How a process ended, in words; with a hint, if the out-of-memory killer was at work since."""
+    if exitcode is None:
+        return "ended, and somebody else has taken its exit code,"
+    if exitcode >= 0:
+        return f"ended with exit code {exitcode}"
+    try:
+        how = f"was killed by {signal.Signals(-exitcode).name}"
+    except ValueError:
+        how = f"was killed by signal {-exitcode}"
+    if exitcode == -signal.SIGKILL and oom_kills() > oom_kills_before:
+        how += (
+            " (the kernel's out-of-memory killer has been at work meanwhile: give it more memory,"
+            " or less to do at a time)"
+        )
+    return how
+
+
+def process_class(method: str | None) -> type[Process]:
+    """``Process``, started by this method; None: by that which is set in multiprocessing."""
+    if method is None:
+        return Process
+    base = multiprocessing.get_context(method).Process  # raises ValueError for a method unknown
+    return type("Process", (base, Process), {"__module__": __name__})
 
 
 def _named(name: str, pid: int | None) -> str:

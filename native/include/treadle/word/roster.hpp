@@ -38,7 +38,10 @@ public:
         word_.store(task, std::memory_order_seq_cst);
     }
     // The worker has got to this step of its task.
-    void step(std::uint32_t step) noexcept { step_.store(step, std::memory_order_relaxed); }
+    void step(std::uint32_t step, std::uint64_t now) noexcept {
+        since_.store(now, std::memory_order_relaxed);
+        step_.store(step, std::memory_order_relaxed);
+    }
     // Whether the worker may go on to another task.
     bool finish() noexcept {
         std::uint64_t word = word_.load(std::memory_order_relaxed);
@@ -58,7 +61,7 @@ public:
 
 private:
     typename World::template Atom<std::uint64_t> word_;
-    typename World::template Atom<std::uint64_t> since_;  // when it began, in nanoseconds of the caller's clock
+    typename World::template Atom<std::uint64_t> since_;  // when the step began, in nanoseconds of the caller's clock
     typename World::template Atom<std::uint32_t> step_;
 };
 

@@ -1,0 +1,100 @@
+"""What a pool asks of its workers, and what they tell: the messages, and the values in them.
+
+A *batch* is what a worker takes at once: one function, and items that each become a call of it.
+
+    task    (-priority, serial, [how, function, items])
+    result  (VALUES, serial, index, nanoseconds, values)
+            (ERROR, serial, index, error, trace, items)    index -1: none of the batch can be run;
+                                                           items: this one, to be tried again, or None
+            (RETURNED, serial, how, function, items)       not run, see worker.py
+            (READY, seat) (BROKEN, seat, error, trace) (DIED, seat)
+
+Items and values are a tuple where all are plain, which goes as it is, and otherwise a list of
+packed ones: each by itself, so that one that cannot be rebuilt costs itself alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from enum import IntFlag
+from typing import Any
+
+from treadle._errors import TaskError
+from treadle._running.portable import Packed, pack
+
+__all__ = [
+    "BROKEN",
+    "DIED",
+    "ERROR",
+    "READY",
+    "RETURNED",
+    "VALUES",
+    "WHOLE",
+    "How",
+    "Items",
+    "caller",
+    "packed_items",
+    "plain",
+    "task_name",
+    "unsendable",
+]
+
+VALUES, ERROR, RETURNED, READY, BROKEN, DIED = range(6)
+WHOLE = -1
+"""The index of an error that is the whole batch's."""
+
+Items = tuple[Any, ...] | list[Packed]
+
+_PLAIN = frozenset({bool, bytes, float, int, str, type(None)})
+
+
+class How(IntFlag):
+    """How an item becomes a call, and what is to be heeded."""
+
+    MAP = 0  # function(item)
+    STAR = 1  # function(*item)
+    CALL = 2  # function(*item[0], **item[1])
+    RETRY = 4  # an item that fails comes back with its error
+    SURE = 8  # it was not withdrawn, whatever the marks say
+
+
+_WAY = 3
+
+
+def caller(how: int, function: Callable[..., Any]) -> Callable[[Any], Any]:
+    """What makes an item a call."""
+    way = how & _WAY
+    if way == How.MAP:
+        return function
+    if way == How.STAR:
+        return lambda item: function(*item)
+    return lambda item: function(*item[0], **item[1])
+
+
+def plain(values: Iterable[object]) -> bool:
+    """Whether all are of types that queues write natively, and that nothing can go wrong with."""
+    return _PLAIN.issuperset(map(type, values))
+
+
+def packed_items(how: int, items: Sequence[Any]) -> Items:
+    """The items of a batch as they are sent. Raises what pickling one of them raises."""
+    way = how & _WAY
+    if way == How.MAP and plain(items):
+        return tuple(items)
+    if way == How.STAR and all(type(item) is tuple and plain(item) for item in items):
+        return tuple(items)
+    return [pack(item) for item in items]
+
+
+def task_name(function: Callable[..., Any]) -> str:
+    """What messages call a task: the function that it calls."""
+    name = getattr(function, "__qualname__", None) or repr(function)
+    module = getattr(function, "__module__", None)
+    return f"{name}()" if module in (None, "builtins", "__main__") else f"{module}.{name}()"
+
+
+def unsendable(what: str, error: BaseException) -> TaskError:
+    """The error of a task whose function, arguments or result do not make the way."""
+    told = TaskError(f"{what} ({type(error).__name__}: {error})")
+    told.__cause__ = error
+    return told

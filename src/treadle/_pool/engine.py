@@ -1,0 +1,415 @@
+"""The pool engine: what is outstanding, and what becomes of it, whichever kind of workers runs it.
+
+A *job* (jobs.py, the executor's futures) is what somebody waits for; it is cut into *batches*, and
+a *crew* (processes.py, threads.py) brings these to workers and tells what came of them. The engine
+stands between: it knows each batch that has not come to its end, and decides about retries.
+
+    batch   sent -> run -> told item by item -> forgotten
+              ^------|  given back unrun: sent again, unless it was cancelled meanwhile
+              ^------|  its worker died: the item that it was at fails, or is sent again if retries
+                        are left; what it had not told yet is sent again
+
+Every item of a batch is told exactly once to its job, as a value or as an error. Numbers of batches
+are never used twice: what is sent again gets a new one, so that late news of the old one is dropped.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, Protocol
+
+from treadle._core import Event, Lock
+from treadle._pool.calls import WHOLE, How, task_name, unsendable
+from treadle._running.outcomes import Outcome
+from treadle._timers import Timer
+
+__all__ = ["Batch", "Crew", "Engine", "Job", "Policy"]
+
+_LONGEST_PAUSE = 60.0  # seconds before a retry
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How a task is treated."""
+
+    timeout: float | None = None  # seconds that one call may run
+    retries: int = 0  # how often a call that failed is made again
+    backoff: float = 0.0  # seconds before the first retry; twice as long before each further one
+    priority: int = 0  # higher ones are taken before lower ones
+
+
+class Job(Protocol):
+    """What hears of results; not under any lock of the engine's, and in any thread."""
+
+    function: Callable[..., Any]
+
+    def deliver(self, index: int, values: Sequence[Any], seconds: float) -> None:
+        """The items from ``index`` on came to these values; ``seconds``: what that took."""
+
+    def fail(self, index: int, outcome: Outcome) -> None:
+        """An item came to an error."""
+
+
+class Batch:
+    """Some items of a job, as a worker takes them at once."""
+
+    __slots__ = (
+        "attempts",
+        "cancelled",
+        "count",
+        "death",
+        "first",
+        "function",
+        "given_back",
+        "how",
+        "items",
+        "job",
+        "policy",
+        "serial",
+        "stopped",
+        "told",
+    )
+
+    def __init__(
+        self,
+        job: Job,
+        function: Any,
+        how: int,
+        items: Any,
+        first: int,
+        policy: Policy,
+        attempts: int = 0,
+    ) -> None:
+        self.job = job
+        self.function = function  # as the crew sends it
+        self.how = how
+        self.items = items  # as the crew sends them; None while the crew has them
+        self.first = first  # the index of the first item in the job
+        self.count = len(items)
+        self.policy = policy
+        self.attempts = attempts  # that were made before
+        self.serial = 0
+        self.told = 0  # how many of its items the job has heard of
+        self.cancelled = False
+        self.stopped: Outcome | None = None  # why its worker was stopped amid it
+        self.death: tuple[int, Outcome] | None = None  # at which item its worker died, and of what
+        self.given_back: tuple[Any, Any] | None = None  # function and items, back from a lease
+
+
+class Crew(Protocol):
+    """Workers of one kind. May be called from any thread."""
+
+    def prepared(self, function: Callable[..., Any]) -> Any:
+        """The function as it is sent."""
+
+    def prepared_items(self, how: int, items: Sequence[Any]) -> Any:
+        """Items as they are sent."""
+
+    def send(self, batch: Batch) -> None:
+        """Have a worker run it."""
+
+    def stop(self, batch: Batch, why: Outcome) -> bool:
+        """Stop the worker that runs it, or keep all from running it; True if it is gone at once."""
+
+    def leave(self) -> None:
+        """Nothing more will be sent: let the workers end when all is done."""
+
+    def kill(self) -> None:
+        """End the workers, whatever they are at."""
+
+    def forget(self, batch: Batch) -> None:
+        """A batch that was cancelled is over."""
+
+
+class Engine:
+    """Batches and what becomes of them. ``over`` is set when the last worker has ended."""
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+        self.crew: Crew
+        self.over = Event(shared=False)
+        self.closed = False  # nothing new is taken
+        self.terminated = False
+        self.broken: BaseException | None = None  # why it runs nothing any more
+        self.submitted = self.finished = self.failed = self.retried = 0  # items
+        self.timed = 0  # batches that are outstanding and have a timeout
+        self._pid = os.getpid()
+        self._serials = count(1)
+        self._batches: dict[int, Batch] = {}
+        self._feeding: set[Job] = set()  # that have more to send
+        self._changing = Lock(shared=False)
+        self._left = False
+
+    # ---- For those who submit
+
+    def check_open(self) -> None:
+        """Raise unless new work is taken."""
+        self.check_here()
+        if self.broken is not None:
+            raise self.broken
+        if self.closed:
+            raise ValueError("Pool not running")
+
+    def check_here(self) -> None:
+        """Raise in a process that was forked from the pool's."""
+        if os.getpid() != self._pid:
+            raise RuntimeError(
+                f"{self.label} belongs to process {self._pid}, from which this one was forked:"
+                " make a pool here"
+            )
+
+    def feed(self, job: Job) -> None:
+        """The job will send more: a pool that is closed waits for it."""
+        with self._changing:
+            self._feeding.add(job)
+
+    def fed(self, job: Job) -> None:
+        """The job has sent all."""
+        with self._changing:
+            self._feeding.discard(job)
+        self._leave_if_done()
+
+    def submit(
+        self, job: Job, how: int, items: Sequence[Any], first: int, policy: Policy, sent: Any
+    ) -> Batch | None:
+        """Send items of a job to the workers; None if none of them can be.
+
+        sent: the function as ``crew.prepared`` made it. An item that cannot be sent fails.
+        """
+        if policy.retries:
+            how |= How.RETRY
+        with self._changing:
+            self.submitted += len(items)
+        try:
+            prepared = self.crew.prepared_items(how, items)
+        except Exception:
+            self._submit_singly(job, how, items, first, policy, sent)
+            return None
+        batch = Batch(job, sent, how, prepared, first, policy)
+        self._send(batch)
+        return batch
+
+    def _submit_singly(
+        self, job: Job, how: int, items: Sequence[Any], first: int, policy: Policy, sent: Any
+    ) -> None:
+        for index, item in enumerate(items, first):
+            try:
+                prepared = self.crew.prepared_items(how, [item])
+            except Exception as error:
+                what = f"the arguments of {task_name(job.function)} cannot be sent"
+                self._fail(job, index, Outcome(error=unsendable(what, error)))
+            else:
+                self._send(Batch(job, sent, how, prepared, index, policy))
+
+    def cancel(self, batch: Batch) -> bool:
+        """Have a batch not run, or no further; its job is not told. False: it is over already."""
+        with self._changing:
+            if batch.serial not in self._batches or batch.cancelled:
+                return False
+            batch.cancelled = True
+        if self.crew.stop(batch, Outcome(error=CancelledError())):
+            self._forget(batch)
+        return True
+
+    def batch_of(self, serial: int) -> Batch | None:
+        """The batch of that number, unless it is over."""
+        return self._batches.get(serial)
+
+    def outstanding(self) -> list[Batch]:
+        """All that are not over."""
+        with self._changing:
+            return list(self._batches.values())
+
+    # ---- The end
+
+    def close(self) -> None:
+        """Take nothing new; the workers end when all is done."""
+        with self._changing:
+            self.closed = True
+        self._leave_if_done()
+
+    def terminate(self) -> None:
+        """End at once: what is not done fails."""
+        with self._changing:
+            self.closed = self.terminated = True
+        self.crew.kill()
+        self._fail_all(CancelledError(f"{self.label} was terminated"))
+
+    def give_up(self, error: BaseException) -> None:
+        """Run nothing any more, for this reason."""
+        with self._changing:
+            self.broken = self.broken or error
+            self.closed = True
+        self.crew.kill()
+        self._fail_all(error)
+
+    def _fail_all(self, error: BaseException) -> None:
+        with self._changing:
+            batches = list(self._batches.values())
+            feeding = list(self._feeding)
+            self._feeding.clear()
+        for batch in batches:
+            told = self._take_what_is_left(batch)
+            for index in range(told, 0 if batch.cancelled else batch.count):
+                self._fail(batch.job, batch.first + index, Outcome(error=error))
+            self._forget(batch)
+        for job in feeding:
+            job.fail(WHOLE, Outcome(error=error))
+
+    def _leave_if_done(self) -> None:
+        with self._changing:
+            if not self.closed or self._batches or self._feeding or self._left:
+                return
+            self._left = True
+        self.crew.leave()
+
+    # ---- For the crew
+
+    def delivered(self, batch: Batch, index: int, values: Sequence[Any], seconds: float) -> None:
+        """Items of a batch came to these values; index: within the batch."""
+        with self._changing:
+            if batch.told == batch.count:
+                return
+            batch.told = index + len(values)
+            self.finished += len(values)
+        if not batch.cancelled:
+            batch.job.deliver(batch.first + index, values, seconds)
+        self._forget_if_told(batch)
+
+    def erred(self, batch: Batch, index: int, outcome: Outcome, again: Any) -> None:
+        """An item of a batch came to an error; again: as it is sent, alone, if it may be retried."""
+        if index == WHOLE:
+            index, last = batch.told, batch.count
+        else:
+            last = index + 1
+        with self._changing:
+            if batch.told == batch.count:
+                return
+            batch.told = last
+        for each in range(index, last):
+            self._fail_or_retry(batch, each, outcome, again)
+        self._forget_if_told(batch)
+
+    def given_back(self, batch: Batch, function: Any, items: Any, *, begun: bool) -> None:
+        """A batch came back from its lease; begun: by a worker whose death is yet to be told."""
+        batch.given_back = function, items
+        if batch.cancelled:
+            self._forget(batch)
+        elif batch.death is not None:
+            self._go_on_after_death(batch)
+        elif not begun:
+            batch.function = function
+            self._send_part(batch, items, self._take_what_is_left(batch), batch.count)
+            self._forget(batch)
+
+    def died(self, batch: Batch, step: int, outcome: Outcome) -> None:
+        """The worker that had got to this step of a batch has ended."""
+        batch.death = step, batch.stopped or outcome
+        if batch.cancelled:
+            self._forget(batch)
+        elif step >= batch.told and batch.count == 1 and not batch.policy.retries:
+            if self._take_what_is_left(batch) == 0:
+                self._fail(batch.job, batch.first, batch.death[1])
+            self._forget(batch)
+        elif batch.given_back is not None:
+            self._go_on_after_death(batch)
+
+    # ---- What becomes of it
+
+    def _go_on_after_death(self, batch: Batch) -> None:
+        assert batch.death is not None
+        assert batch.given_back is not None
+        (step, outcome), (batch.function, items) = batch.death, batch.given_back
+        told = self._take_what_is_left(batch)
+        if step < told:  # it died between two items, or after them all
+            self._send_part(batch, items, told, batch.count)
+        else:
+            self._send_part(batch, items, told, step)
+            self._send_part(batch, items, step + 1, batch.count)
+            if step < batch.count:
+                self._fail_or_retry(batch, step, outcome, items[step : step + 1])
+        self._forget(batch)
+
+    def _send_part(self, batch: Batch, items: Any, start: int, stop: int) -> None:
+        """Send items of a batch again that nobody has failed to do."""
+        if start < stop:
+            how, first = batch.how | How.SURE, batch.first + start
+            function, part = batch.function, items[start:stop]
+            self._send(
+                Batch(batch.job, function, how, part, first, batch.policy, batch.attempts)
+            )
+
+    def _take_what_is_left(self, batch: Batch) -> int:
+        """From now on the batch's own news are late; returns how many items had been told."""
+        with self._changing:
+            told, batch.told = batch.told, batch.count
+        return told
+
+    def _fail_or_retry(self, batch: Batch, index: int, outcome: Outcome, items: Any) -> None:
+        policy = batch.policy
+        if batch.cancelled:
+            return
+        if items is None or batch.attempts >= policy.retries:
+            self._fail(batch.job, batch.first + index, outcome)
+            return
+        first, attempts = batch.first + index, batch.attempts + 1
+        again = Batch(batch.job, batch.function, batch.how, items, first, policy, attempts)
+        with self._changing:
+            self.retried += 1
+        pause = min(policy.backoff * 2**batch.attempts, _LONGEST_PAUSE)
+        if pause <= 0:
+            self._send(again)
+            return
+        self._enter(again)
+        timer = Timer(pause, self.crew.send, (again,))
+        timer.daemon = True
+        timer.start()
+
+    def _enter(self, batch: Batch) -> None:
+        with self._changing:
+            if self.terminated or self.broken is not None:
+                error = self.broken or CancelledError(f"{self.label} was terminated")
+            else:
+                error = None
+                batch.serial = next(self._serials)
+                self._batches[batch.serial] = batch
+                self.timed += batch.policy.timeout is not None
+        if error is not None:
+            for index in range(batch.first, batch.first + batch.count):
+                self._fail(batch.job, index, Outcome(error=error))
+
+    def _send(self, batch: Batch) -> None:
+        self._enter(batch)
+        if not batch.serial:
+            return
+        try:
+            self.crew.send(batch)
+        except BaseException as error:
+            told = self._take_what_is_left(batch)
+            self._forget(batch)
+            if not isinstance(error, Exception):
+                raise
+            for index in range(batch.first + told, batch.first + batch.count):
+                self._fail(batch.job, index, Outcome(error=error))
+
+    def _fail(self, job: Job, index: int, outcome: Outcome) -> None:
+        with self._changing:
+            self.failed += 1
+        job.fail(index, outcome)
+
+    def _forget_if_told(self, batch: Batch) -> None:
+        if batch.told == batch.count:
+            self._forget(batch)
+
+    def _forget(self, batch: Batch) -> None:
+        with self._changing:
+            if self._batches.pop(batch.serial, None) is None:
+                return
+            self.timed -= batch.policy.timeout is not None
+        if batch.cancelled:
+            self.crew.forget(batch)
+        self._leave_if_done()

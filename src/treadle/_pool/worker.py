@@ -1,0 +1,271 @@
+"""What a worker process does: it takes batches on lease, runs them, and tells what came of it.
+
+    lease -> begin (a note in its seat) -> run -> results -> finish -> acknowledge
+
+Killed before ``begin``, it leaves a batch that nobody has run. Killed after, it leaves its seat,
+which says how far it had got. Killed between result and acknowledgement, it leaves a batch whose
+result stands. Each time the lease brings the batch back; so who leases one for the second time runs
+nothing of it but hands it back to the pool, which alone knows the three cases apart.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from treadle._core import Lease, PriorityQueue, Queue, Roster
+from treadle._errors import ArenaFullError, ShutDown, TaskError, WorkerMemoryError
+from treadle._pool import current
+from treadle._pool.calls import (
+    BROKEN,
+    ERROR,
+    READY,
+    RETURNED,
+    VALUES,
+    WHOLE,
+    How,
+    caller,
+    plain,
+    task_name,
+    unsendable,
+)
+from treadle._running.outcomes import portable
+from treadle._running.portable import Packed, pack, unpack
+
+__all__ = ["Setup", "work"]
+
+_PATIENCE = 1.0  # seconds in which a full arena may have room again for a result
+_PAUSE = 0.01  # seconds between two looks at a full arena
+_BLAS = ("OMP", "OPENBLAS", "MKL", "BLIS", "NUMEXPR")  # environment variables: ..._NUM_THREADS
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a worker is to be: the same for all of a pool."""
+
+    label: str
+    initializer: Callable[..., object] | None = None
+    initargs: tuple[Any, ...] = ()
+    max_tasks: int | None = None
+    memory_limit: int | None = None
+    blas_threads: int | None = None
+    cpus: tuple[int, ...] = ()  # the worker in seat n has the n-th of them, and so on around
+
+
+def work(
+    seat: int,
+    tasks: PriorityQueue[Any],
+    results: Queue[Any],
+    roster: Roster,
+    setup: Setup,
+) -> None:
+    """Be the worker in that seat, until there is nothing more to do."""
+    worker = _Worker(seat, tasks, results, roster, setup)
+    try:
+        _prepare(seat, setup)
+    except BaseException as error:
+        told = portable(error, f"the initializer of worker {seat}")
+        worker.send((BROKEN, seat, pack(told.error), told.trace))
+        raise SystemExit(1) from None
+    worker.send((READY, seat))
+    worker.run()
+
+
+def _prepare(seat: int, setup: Setup) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a fork has its parent's handlers
+    signal.signal(signal.SIGINT, _deaf)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    multiprocessing.current_process().daemon = False  # it may have children: pools in pools
+    if setup.cpus:
+        os.sched_setaffinity(0, {setup.cpus[seat % len(setup.cpus)]})
+    if setup.blas_threads is not None:
+        _limit_blas(setup.blas_threads)
+    if setup.memory_limit is not None:
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (setup.memory_limit, hard))
+    current.become(seat, setup.label)
+    if setup.initializer is not None:
+        setup.initializer(*setup.initargs)
+
+
+def _deaf(signum: int, frame: object) -> None:
+    """Ctrl-C is the parent's affair. A handler, since what is ignored stays so in programs run."""
+
+
+def _limit_blas(threads: int) -> None:
+    """Threads of linear algebra: those of libraries that are loaded from now on, or are already."""
+    for library in _BLAS:
+        os.environ.setdefault(f"{library}_NUM_THREADS", str(threads))
+    if "numpy" in sys.modules:
+        try:
+            from threadpoolctl import threadpool_limits
+        except ImportError:
+            return
+        threadpool_limits(threads)
+
+
+class _Worker:
+    def __init__(
+        self,
+        seat: int,
+        tasks: PriorityQueue[Any],
+        results: Queue[Any],
+        roster: Roster,
+        setup: Setup,
+    ) -> None:
+        self._seat = seat
+        self._tasks = tasks
+        self._results = results
+        self._roster = roster
+        self._setup = setup
+        self._starved = False  # a task ran out of memory: let the system have it back
+        self._reported = 0  # nanoseconds: when it last told values
+
+    def run(self) -> None:
+        tasks, left = self._tasks, self._setup.max_tasks
+        while left != 0 and not self._starved:
+            try:
+                lease = tasks.lease()
+            except ShutDown:
+                return
+            if not self._serve(lease):
+                return
+            if left is not None:
+                left -= 1
+
+    def send(self, message: tuple[Any, ...], patience: float = float("inf")) -> None:
+        """Raises ArenaFullError when there was no memory for it for so many seconds."""
+        until = None
+        while True:
+            try:
+                self._results.put(message)
+                return
+            except ArenaFullError:
+                now = time.monotonic()
+                until = until or now + patience
+                if now >= until:
+                    raise
+                time.sleep(_PAUSE)
+
+    def _serve(self, lease: Lease[Any]) -> bool:
+        """Run a batch; returns whether the worker goes on."""
+        _, serial, (how, function, items) = lease.item
+        if lease.deliveries > 1:
+            self.send((RETURNED, serial, how, function, items))
+            lease.ack()
+            return True
+        if self._roster.begin(self._seat, serial) and not how & How.SURE:
+            goes_on = self._roster.finish(self._seat)
+            self.send((RETURNED, serial, how, function, items))
+            lease.ack()
+            return goes_on
+        self._reported = time.monotonic_ns()
+        try:
+            called = unpack(function)
+        except Exception as error:
+            told = unsendable("the function of this task cannot be rebuilt in a worker", error)
+            self._tell_error(serial, WHOLE, told, None)
+        else:
+            self._run(serial, how, called, items)
+        goes_on = self._roster.finish(self._seat)
+        if goes_on:  # else whoever stopped the task says what came of it
+            lease.ack()
+        return goes_on
+
+    def _run(self, serial: int, how: int, function: Callable[..., Any], items: Any) -> None:
+        call, step_to, seat = caller(how, function), self._roster.step, self._seat
+        packed = type(items) is list
+        first, values = 0, []
+        for step, item in enumerate(items):
+            if step and step_to(seat, step) and values:
+                self._tell_values(serial, first, values, function)
+                first, values = step, []
+            try:
+                values.append(call(self._rebuilt(item, function) if packed else item))
+            except BaseException as error:
+                if values:
+                    self._tell_values(serial, first, values, function)
+                first, values = step + 1, []
+                again = items[step : step + 1] if how & How.RETRY else None
+                self._tell_error(serial, step, self._judged(error, function), again)
+        if values:
+            self._tell_values(serial, first, values, function)
+
+    @staticmethod
+    def _rebuilt(item: Packed, function: Callable[..., Any]) -> Any:
+        try:
+            return unpack(item)
+        except Exception as error:
+            what = f"the arguments of {task_name(function)} cannot be rebuilt in a worker"
+            raise unsendable(what, error) from error
+
+    def _tell_values(
+        self, serial: int, first: int, values: list[Any], function: Callable[..., Any]
+    ) -> None:
+        now = time.monotonic_ns()
+        took, self._reported = now - self._reported, now
+        if plain(values):
+            self._tell_packed(serial, first, took, tuple(values), function)
+            return
+        packed: list[Packed] = []
+        for index, value in enumerate(values, first):
+            try:
+                packed.append(pack(value))
+            except Exception as error:
+                self._tell_packed(serial, first, took, packed, function)
+                self._tell_lost(serial, index, error, function)
+                first, packed = index + 1, []
+        self._tell_packed(serial, first, took, packed, function)
+
+    def _tell_packed(
+        self, serial: int, first: int, took: int, values: Any, function: Callable[..., Any]
+    ) -> None:
+        if not values:
+            return
+        try:
+            self.send((VALUES, serial, first, took, values), _PATIENCE)
+        except ArenaFullError as error:
+            if len(values) == 1:
+                self._tell_lost(serial, first, error, function)
+                return
+            for index in range(len(values)):  # some may find room
+                one = values[index : index + 1]
+                self._tell_packed(serial, first + index, took if index == 0 else 0, one, function)
+
+    def _tell_lost(
+        self, serial: int, index: int, error: Exception, function: Callable[..., Any]
+    ) -> None:
+        told = unsendable(f"the result of {task_name(function)} cannot be sent", error)
+        self._tell_error(serial, index, told, None)
+
+    def _tell_error(self, serial: int, index: int, error: BaseException, item: Any) -> None:
+        told = portable(error, f"worker {self._seat} (pid {os.getpid()})")
+        self.send((ERROR, serial, index, pack(told.error), told.trace, item))
+
+    def _judged(self, error: BaseException, function: Callable[..., Any]) -> BaseException:
+        """What the error of a task is told as."""
+        if isinstance(error, SystemExit):  # no error to be raised where the result is asked for
+            told = TaskError(f"{task_name(function)} ended itself by {error!r}: it has no result")
+        elif isinstance(error, MemoryError) and self._setup.memory_limit is not None:
+            self._starved = True
+            told = WorkerMemoryError(
+                f"{task_name(function)} ran out of the {self._setup.memory_limit} bytes that its"
+                f" worker may have (memory_limit); it had at most {_peak()} bytes in use",
+                self._setup.memory_limit,
+                _peak(),
+            )
+        else:
+            return error
+        return told.with_traceback(error.__traceback__)
+
+
+def _peak() -> int:
+    """The most memory that this process has had in use, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

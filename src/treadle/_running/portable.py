@@ -1,0 +1,82 @@
+"""Values on their way to another process: what multiprocessing can send, and what has no name.
+
+``multiprocessing`` pickles locks, connections and the like by reducers of its own, which it holds
+apart from those of pickle; ``cloudpickle`` pickles functions and classes by value, and knows
+nothing of those reducers. A closure may hold a connection, so the fallback has both.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections import ChainMap
+from multiprocessing.reduction import ForkingPickler
+from typing import Any
+
+__all__ = ["Packed", "pack", "portable_pickle", "unpack"]
+
+# The tables themselves, not copies: what is registered later is in them.
+_reducers = ForkingPickler(io.BytesIO()).dispatch_table
+
+Packed = tuple[Any, ...]
+"""A pickle, and the large buffers that go beside it."""
+
+
+class _Pickler(pickle.Pickler):
+    dispatch_table = _reducers
+
+
+def portable_pickle(value: object) -> bytes:
+    """The value as bytes that ``pickle.loads`` takes, in this process or another.
+
+    Raises what pickle raises for a value that neither it nor cloudpickle can send.
+    """
+    return _dumped(value, None)
+
+
+def pack(value: object) -> Packed:
+    """The value as ``unpack`` takes it; its large buffers (NumPy's arrays) are not copied."""
+    buffers: list[pickle.PickleBuffer] = []
+    data = _dumped(value, buffers)
+    if not buffers:
+        return (data,)
+    try:
+        for buffer in buffers:
+            buffer.raw()
+    except BufferError:  # not contiguous: let it be copied into the pickle
+        return (_dumped(value, None),)
+    return data, *buffers
+
+
+def unpack(packed: Packed) -> Any:
+    """The value that was packed. What its unpickling raises is the caller's to handle."""
+    if len(packed) == 1:
+        return pickle.loads(packed[0])
+    return pickle.loads(packed[0], buffers=packed[1:])
+
+
+def _dumped(value: object, buffers: list[pickle.PickleBuffer] | None) -> bytes:
+    file = io.BytesIO()
+    beside = None if buffers is None else buffers.append
+    try:
+        _Pickler(file, 5, buffer_callback=beside).dump(value)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        file = io.BytesIO()
+        if buffers is not None:
+            buffers.clear()
+        try:
+            _cloud_pickler()(file, 5, buffer_callback=beside).dump(value)
+        except Exception:
+            raise error from None
+    return file.getvalue()
+
+
+def _cloud_pickler() -> Any:
+    """A class that is made anew each time, since modules imported meanwhile add to its table.
+
+    The pickler in C looks for that in its class alone.
+    """
+    import cloudpickle
+
+    base = cloudpickle.CloudPickler
+    return type("Pickler", (base,), {"dispatch_table": ChainMap(base.dispatch_table, _reducers)})
