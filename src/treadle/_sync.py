@@ -58,9 +58,10 @@ class Condition(Guarded):
     ``release``, ``locked``, ``owner`` and ``recover`` are the lock's, and so is what ``with`` does.
 
     lock: the lock that guards what is waited for; by default an ``RLock`` of the same storage. A
-    shared condition needs a shared lock. name, persist: as those of Lock; the default lock is found
-    with the condition, another one needs a name of its own. label: what reports call it; by default
-    the name, or the module and line that made it.
+    shared condition needs a shared ``Lock`` or ``RLock``; with ``shared=False`` any lock will do,
+    other libraries' included: what has acquire() and release(). name, persist: as those of Lock;
+    the default lock is found with the condition, another one needs a name of its own. label: what
+    reports call it; by default the name, or the module and line that made it.
 
     >>> import treadle
     >>> condition = treadle.Condition()
@@ -82,11 +83,7 @@ class Condition(Guarded):
             label = call_site() if name is None else name
         described = "Condition()"
         if lock is not None:
-            if shared and isinstance(lock, (Lock, RLock)) and not lock.shared:
-                raise ValueError(
-                    f"a shared condition needs a shared lock, and {lock.label!r} is private; "
-                    "make both with the same shared="
-                )
+            _check_lock(lock, shared)
             of_lock = getattr(lock, "name", None)
             if name is not None and of_lock is None:
                 raise ValueError(
@@ -281,6 +278,25 @@ class Condition(Guarded):
         bound = ("_core", "acquire", "release", "_release_save", "_acquire_restore")
         state = {name: value for name, value in self.__dict__.items() if name not in bound}
         return _rebuild_condition, (type(self), self._lock, self._core), state or None
+
+
+def _check_lock(lock: Any, shared: bool) -> None:
+    if not (hasattr(lock, "acquire") and hasattr(lock, "release")):
+        raise TypeError(
+            f"a condition's lock must be a treadle.Lock or treadle.RLock, not {lock!r}; "
+            "with shared=False, anything with acquire() and release() will do"
+        )
+    of_treadle = isinstance(getattr(lock, "shared", None), bool)
+    if shared and not of_treadle:
+        raise ValueError(
+            f"a shared condition needs a shared lock of treadle's, and {lock!r} is another "
+            "library's; give it a treadle.Lock or treadle.RLock, or make it with shared=False"
+        )
+    if shared and not lock.shared:
+        raise ValueError(
+            f"a shared condition needs a shared lock, and {lock.label!r} is private; "
+            "make both with the same shared="
+        )
 
 
 def _rebuild_condition(of: type[Condition], lock: Any, core: ConditionCore) -> Condition:

@@ -1,8 +1,9 @@
 """The table of what must pass the interpreter's own tests of synchronization objects.
 
 A new implementation joins by one line. An exception needs its reason, and is allowed only for a
-test that looks at a private attribute or hook of the standard library's own implementation: what a
-user can see has no exceptions.
+test that looks at a private attribute or hook of the standard library's own implementation, or
+that gives a shared object a part which no other process can reach: what a user can see has no
+other exceptions, and the private objects and the drop-ins, which stand for threading's, have none.
 """
 
 from __future__ import annotations
@@ -44,6 +45,9 @@ _PRIVATE_RLOCK = {
     "test_recursion_count": "calls the private RLock._recursion_count; test.test_threading "
     "leaves it out for threading.Condition as well",
 }
+_SHARED_CONDITION = {
+    "test_acquire": "makes a condition of a threading.Lock: a shared one refuses it, and says so",
+}
 
 IMPLEMENTATIONS = [
     *_on_both_storages("Lock", "LockTests", treadle.Lock),
@@ -52,7 +56,8 @@ IMPLEMENTATIONS = [
     ),
     *_on_both_storages("RLock", "RLockTests", treadle.RLock),
     *_on_both_storages("Event", "EventTests", treadle.Event, _PRIVATE_EVENT),
-    *_on_both_storages("Condition", "ConditionTests", treadle.Condition),
+    Implementation("SharedCondition", "ConditionTests", treadle.Condition, _SHARED_CONDITION),
+    Implementation("PrivateCondition", "ConditionTests", partial(treadle.Condition, shared=False)),
     *_on_both_storages("ConditionAsRLock", "RLockTests", treadle.Condition, _PRIVATE_RLOCK),
     *_on_both_storages("Semaphore", "SemaphoreTests", treadle.Semaphore),
     *_on_both_storages("BoundedSemaphore", "BoundedSemaphoreTests", treadle.BoundedSemaphore),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 import treadle
 from tests.sync.kinds import both_storages
+from treadle import threading as drop_in
 
 
 @pytest.mark.parametrize("of", [treadle.Lock, treadle.RLock])
@@ -21,11 +23,35 @@ def test_a_shared_condition_takes_no_private_lock(of: Callable[..., Any]) -> Non
         assert held
 
 
+_FOREIGN = [threading.Lock, threading.RLock, multiprocessing.Lock, multiprocessing.RLock]
+
+
+@pytest.mark.parametrize("of", _FOREIGN)
+def test_a_shared_condition_takes_no_lock_of_another_library(of: Callable[..., Any]) -> None:
+    for options in ({}, {"shared": True}):
+        with pytest.raises(ValueError, match=r"another library's; give it a treadle\.Lock .* or"):
+            treadle.Condition(of(), **options)
+
+
+@pytest.mark.parametrize("of", _FOREIGN[:3])  # an RLock of multiprocessing fails threading's, too
+def test_a_private_condition_takes_any_lock(of: Callable[..., Any]) -> None:
+    for condition in (treadle.Condition(of(), shared=False), drop_in.Condition(of())):
+        assert not condition.shared
+        with condition:
+            assert not condition.wait(timeout=0.001)
+        with pytest.raises(RuntimeError):
+            condition.notify()
+
+
+def test_what_acquires_and_releases_is_a_lock() -> None:
+    assert treadle.Condition(treadle.Semaphore(1)).acquire()
+    with pytest.raises(ValueError, match="'mine' is private"):
+        treadle.Condition(treadle.Semaphore(1, shared=False, label="mine"))
+
+
 @both_storages
-@pytest.mark.parametrize("of", [threading.Lock, threading.RLock])
-def test_any_other_lock_is_its_owner_s_affair(of: Callable[..., Any], shared: bool) -> None:
-    condition = treadle.Condition(of(), shared=shared)
-    with condition:
-        assert not condition.wait(timeout=0.001)
-    with pytest.raises(RuntimeError):
-        condition.notify()
+@pytest.mark.parametrize("it", ["x", treadle.RWLock(), treadle.Event(), object()])
+def test_what_is_no_lock_is_refused_and_the_error_says_what_is_taken(it: Any, shared: bool) -> None:
+    accepted = r"must be a treadle\.Lock or treadle\.RLock, not .*acquire\(\) and release\(\)"
+    with pytest.raises(TypeError, match=accepted):
+        treadle.Condition(it, shared=shared)
