@@ -12,6 +12,10 @@ def Pipe(duplex=True, *, label=None):
 
     A send waits while 4 MiB are on their way and not received (a larger message passes alone). Raises ArenaFullError.
 
+    When a process is killed, its end is seen to have gone at once, but only if nobody else holds it: as with
+    ``multiprocessing.Pipe``, who hands an end to another process closes its own copy, and a child of fork those that it has
+    inherited and does not use.
+
     >>> import treadle
     >>> here, there = treadle.Pipe()
     >>> here.send(("hello", 42))
@@ -43,8 +47,9 @@ cdef class Connection:
     """One end of a ``Pipe``: as ``multiprocessing.connection.Connection``, through shared memory.
 
     A message arrives entirely or not at all, whoever is killed. When all that held the other end have closed it or died,
-    ``recv`` raises EOFError once it has returned what was sent before, and ``send`` raises BrokenPipeError. Any number
-    of threads may use an end at a time; each message goes to one of them.
+    ``recv`` raises EOFError once it has returned what was sent before, and ``send`` raises BrokenPipeError; who has kept
+    a copy of an end that it gave away holds that end, until it closes the copy. Any number of threads may use an end at a
+    time; each message goes to one of them.
 
     It can be pickled, as the standard library's, for a process that is being started, or for one of the same family
     (``multiprocessing.current_process().authkey``); sender and receiver hold the end then.
