@@ -44,7 +44,17 @@ class Assembly:
         self._path = path
 
     def await_one(self, read: Read, deadline: float) -> None:
-        """Return once something has arrived; ``read`` appends to the fragments."""
+        """Return once something has arrived; ``read`` appends to the fragments.
+
+        An end that was found earlier, and not handed out, counts only if it is still so.
+        """
+        if self.arrived and isinstance(self.arrived[0], EOFError):  # nothing comes behind it
+            try:
+                if not any(self.fragments) and not read(_HEADER.size, _NOW):
+                    return
+            except TimeoutError:  # another writer has come, and has not written yet
+                pass
+            del self.arrived[0]
         while not self.arrived:
             data = b"".join(self.fragments)
             whole = _HEADER.size

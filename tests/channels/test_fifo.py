@@ -367,6 +367,48 @@ def test_poll_waits_for_the_whole_of_a_message(ends: tuple[treadle.Fifo, treadle
     assert reader.recv() == "whole"
 
 
+def _come_and_go(path: str) -> None:
+    """A writer that leaves half of a message."""
+    with treadle.Fifo(path, "w") as writer, pytest.raises(TimeoutError):
+        writer.send_bytes(bytes(1_000_000), timeout=0.01)
+
+
+@pytest.mark.parametrize("stays", [True, False])
+def test_an_end_that_poll_saw_is_over_when_another_writer_sends(path: str, stays: bool) -> None:
+    with treadle.Fifo(path, "r") as reader:
+        _come_and_go(path)
+        assert reader.poll()
+        with treadle.Fifo(path, "w") as writer:
+            writer.send("a message")
+            if not stays:
+                writer.close()
+            assert reader.recv() == "a message"
+        with pytest.raises(EOFError):
+            reader.recv()
+
+
+def test_an_end_that_poll_saw_is_over_when_another_writer_comes(path: str) -> None:
+    with treadle.Fifo(path, "r") as reader:
+        _come_and_go(path)
+        assert reader.poll()
+        with treadle.Fifo(path, "w") as writer:
+            assert not reader.poll()
+            with pytest.raises(TimeoutError):
+                reader.recv(timeout=0.001)
+            writer.send("a message")
+            assert reader.poll()
+            assert reader.recv() == "a message"
+
+
+def test_an_end_that_poll_saw_is_received_if_it_is_still_so(path: str) -> None:
+    with treadle.Fifo(path, "r") as reader:
+        _come_and_go(path)
+        assert reader.poll()
+        assert reader.poll()
+        with pytest.raises(EOFError, match="of 1 messages only a part had come"):
+            reader.recv()
+
+
 @pytest.mark.parametrize("timeout", [float("nan"), "1"])
 def test_a_timeout_is_a_number(ends: tuple[treadle.Fifo, treadle.Fifo], timeout: Any) -> None:
     reader, _ = ends
