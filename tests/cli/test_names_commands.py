@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -30,6 +32,9 @@ def treadle_command(*arguments: str, code: int = 0, **options: Any) -> str:
     )
     assert done.returncode == code, done.stdout
     return done.stdout
+
+
+_LOCALE_WITHOUT_LETTERS = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 
 # ---- ls
@@ -107,6 +112,73 @@ def test_ls_tells_what_there_is(start: Start) -> None:
     program.kill()
     left = json.loads(treadle_command("ls", "--json"))
     assert [(each["name"], each["users"]) for each in left] == [("queue", 0)]
+
+
+@pytest.mark.slow
+def test_ls_says_that_a_holder_has_ended(start: Start) -> None:
+    holder, other = start(), start()
+    for name in ("Lock", "RLock", "RWLock", "Condition"):
+        other.tell(f"{name} = treadle.{name}(name={name!r})")
+    for name in ("Lock", "RLock", "Condition"):
+        holder.tell(f"{name} = treadle.{name}(name={name!r}); {name}.acquire()")
+    holder.tell("RWLock = treadle.RWLock(name='RWLock'); RWLock.acquire_write()")
+    states = _states()
+    locks = ("Lock", "RLock", "RWLock")
+    assert {states[name] for name in locks} == {f"held by pid {holder.pid}"}
+    holder.kill()
+    for _ in range(2):  # to look changes nothing
+        states = _states()
+        assert {states[name] for name in locks} == {f"held by pid {holder.pid}, which has ended"}
+    for name in locks:
+        acquire = "acquire_write" if name == "RWLock" else "acquire"
+        assert other.tell(f"{name}.{acquire}()").startswith("OwnerDiedError")
+    states = _states()
+    assert {states[name] for name in locks} == {"inconsistent: its owner died"}
+
+
+@pytest.mark.slow
+def test_ls_says_that_a_holding_thread_has_ended(start: Start) -> None:
+    holder = start()
+    holder.tell(
+        "def hold(acquire):\n"
+        "    thread = threading.Thread(target=acquire)\n"
+        "    thread.start()\n"
+        "    thread.join()\n"
+    )
+    holder.tell("lock = treadle.Lock(name='lock'); hold(lock.acquire)")
+    holder.tell("rlock = treadle.RLock(name='rlock'); hold(rlock.acquire)")
+    held = f"held by pid {holder.pid}"
+    assert _states() == {"lock": held, "rlock": f"{held}, whose thread has ended"}
+
+
+def _states() -> dict[str, str]:
+    return {each["name"]: each["state"] for each in json.loads(treadle_command("ls", "--json"))}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [{"PYTHONIOENCODING": "ascii"}, _LOCALE_WITHOUT_LETTERS])
+def test_names_that_the_output_cannot_write_are_escaped(
+    start: Start, options: dict[str, str]
+) -> None:
+    program = start()
+    program.tell("it = treadle.Lock(name='gr\xfcn \u20ac')")
+    program.tell("other = treadle.Queue(name='blue', persist=True)")
+    environment = os.environ | options
+    lines = treadle_command("ls", env=environment).splitlines()
+    assert lines[2].startswith(r"gr\xfcn \u20ac  Lock()")
+    of_type = ("type", "Queue", "Lock")
+    assert len({line.index(word) for line, word in zip(lines, of_type, strict=True)}) == 1
+    (green,) = (
+        each
+        for each in json.loads(treadle_command("ls", "--json", env=environment))
+        if each["type"] == "Lock()"
+    )
+    assert green["name"] == "gr\xfcn \u20ac"
+    program.tell("third = treadle.Queue(name='r\xf6t', persist=True)")
+    said = treadle_command("gc", "r\xf6t", env=environment)
+    assert said.startswith(r"r\xf6t: in use")
+    program.kill()
+    assert treadle_command("gc", env=environment).endswith("what persists in it: blue\n")
 
 
 # ---- gc
@@ -195,6 +267,35 @@ def test_doctor_says_what_is_off_and_what_to_do(
     addresses = next(line for line in lines if line.startswith("addresses"))
     assert " off " in addresses and addresses.endswith("ulimit -v unlimited")
     assert " limited " in next(line for line in lines if line.startswith("descriptors"))
+
+
+def test_doctor_says_that_it_has_no_descriptors_to_look_with(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(subprocess, "Popen", none_left)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (8, 8))
+    cli.main(["doctor", "--json"])
+    found = {each["subject"]: each for each in json.loads(capsys.readouterr().out)}
+    assert found["/proc"]["found"] == "not looked at: no descriptor was left for it"
+    assert found["descriptors"]["advice"].startswith("ulimit -n 1024, where this limit was set")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("limit", range(5, 12))
+def test_doctor_says_with_few_descriptors_what_it_can(start: Start, limit: int) -> None:
+    start().tell("it = treadle.Queue(name='x', persist=True)")
+    done = subprocess.run(
+        [sys.executable, "-m", "treadle", "doctor"],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode in (0, 1, 2)
+    assert "Traceback" not in done.stderr and "remove" not in done.stdout + done.stderr
 
 
 @pytest.mark.slow

@@ -79,8 +79,8 @@ cdef _names_error(const NamedFailure& failure, str path):
     if error == NAMES_FULL:
         return ArenaFullError(f"{what} has no memory left for another process")
     return HandleError(
-        f"{what} cannot be made or joined: it takes 64 GiB of address space, a file system with file locks, and memory as "
-        "it is used; see treadle doctor"
+        f"{what} cannot be made or joined: it takes 64 GiB of address space, a few file descriptors (ulimit -n), a file "
+        "system with file locks, and memory as it is used; see treadle doctor"
     )
 
 
@@ -275,6 +275,32 @@ def object_of(bytes ticket):
     if kind == KIND_LIFO_QUEUE:
         return _rebuild_queue(LifoQueue, ticket)
     return None
+
+
+def owner_ended(lock):
+    """Says in words that the owner of a shared lock has ended, if the lock still names it; else "". Changes nothing."""
+    cdef Token owner
+    cdef Handle handle
+    cdef bint held
+    if isinstance(lock, _LockState):
+        handle = (<_LockState>lock).handle
+        owner = lock_owner((<_LockState>lock).body)
+        ended = _end_of(handle, owner, isinstance(lock, RLock))
+        held = lock_is_held((<_LockState>lock).body, handle) and lock_owner((<_LockState>lock).body) == owner
+    elif isinstance(lock, RWLock):
+        handle = (<RWLock>lock).handle
+        owner = rwlock_writer((<RWLock>lock).body)
+        ended = _end_of(handle, owner, True)
+        held = rwlock_is_written((<RWLock>lock).body, handle) and rwlock_writer((<RWLock>lock).body) == owner
+    else:
+        return ""
+    return ended if held else ""  # it may have changed hands meanwhile
+
+
+cdef str _end_of(const Handle& handle, Token owner, bint by_thread):
+    if not is_of_living_process(handle, owner):
+        return "which has ended"
+    return "whose thread has ended" if by_thread and not is_of_living_thread(handle, owner) else ""
 
 
 def sweep_names():

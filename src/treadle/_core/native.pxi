@@ -110,6 +110,7 @@ cdef extern from "sync_ops.hpp" namespace "treadle::core" nogil:
     AttachFailure attach_object(Mapping*, Token, const Ticket&, Kind, Handle&)
     void identify(Mapping*, Token, uint64_t, Identity&)
     bint is_of_living_process(const Handle&, Token)
+    bint is_of_living_thread(const Handle&, Token)
     uint32_t count_waiting(const Handle&)
     void copy_label(char*, size_t, const char*)
 

@@ -10,6 +10,7 @@ Only the module of the sub-command that was asked for is imported.
 
 import argparse
 import importlib
+import io
 import os
 import select
 import signal
@@ -26,6 +27,8 @@ _COMMANDS = {
     "gc": "sweep up after the dead, and remove what nobody uses; with names, these",
     "doctor": "say what this machine and this Python offer, what is off, and why",
 }
+
+_NO_ESCAPES = ("strict", "surrogateescape")  # how Python opens it, unless the user says otherwise
 
 _EXIT_ERROR = 2
 _EXIT_PIPE_CLOSED = 128 + 13  # what a shell reports for a process that SIGPIPE ended
@@ -55,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is not None:
         return _main(list(argv))
     _open_what_is_closed()
+    _escape_what_cannot_be_written()
     try:
         return _main(sys.argv[1:])
     finally:
@@ -151,6 +155,12 @@ def _open_what_is_closed() -> None:
             descriptor = os.open(os.devnull, os.O_RDWR)
             os.set_inheritable(descriptor, True)
             setattr(sys, name, os.fdopen(descriptor, mode))
+
+
+def _escape_what_cannot_be_written() -> None:
+    """Names and paths may have letters that the standard output has not: print ``\\xe4`` then."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors in _NO_ESCAPES:
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _standard_output_is_closed() -> bool:

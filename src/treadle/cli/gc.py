@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 from treadle import TreadleError, unlink
 from treadle._core import list_names, names_path, sweep_names
@@ -22,7 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do it and say what was done; 0."""
     try:
-        for name in args.names:
+        for given in args.names:
+            # As UTF-8, in which names are written, also where the locale has no such letters.
+            name = os.fsencode(given).decode(errors="surrogateescape")
             unlink(name)
             print(f"{name}: {'in use; it goes with its last user' if _is_there(name) else 'gone'}")
         there, removed, swept, others, persists = sweep_names()

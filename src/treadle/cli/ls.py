@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, dataclass
 
 from treadle import HandleError, TreadleError
-from treadle._core import list_names, names_path, object_of
+from treadle._core import list_names, names_path, object_of, owner_ended
 from treadle._records import (
     EventStatistics,
     LatchStatistics,
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     """Print what there is; 0."""
     objects = named_objects()
     if args.json:
-        print(json.dumps([asdict(each) for each in objects], indent=1, ensure_ascii=False))
+        print(json.dumps([asdict(each) for each in objects], indent=1))
     elif not objects:
         print(f"nothing has a name ({names_path()})")
     else:
@@ -98,6 +98,8 @@ def _state(ticket: bytes) -> str:
             | RWLockStatistics(owner=owner, locked=locked)
         ):
             by = "" if owner is None else f" by pid {owner.pid}"
+            ended = owner_ended(thing)
+            by += f", {ended}" if by and ended else ""
             return f"held{by}" if locked else "free"
         case SemaphoreStatistics(value=value):
             return f"{value} free"

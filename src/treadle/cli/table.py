@@ -23,10 +23,20 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
             pass
         else:
             return
+    rows = [[_written(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     for row in (head, *rows):
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         print("  ".join(cells).rstrip())
+
+
+def _written(cell: str) -> str:
+    """The cell as it comes out, which is longer if the output escapes some of its letters."""
+    try:
+        encoding = sys.stdout.encoding or "utf-8"
+        return cell.encode(encoding, sys.stdout.errors or "strict").decode(encoding)
+    except UnicodeError:
+        return cell
 
 
 def _print_rich(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
