@@ -236,3 +236,19 @@ def test_letting_go_of_a_name_leaves_this_process_s_own_objects(names: Path) -> 
         treadle.unlink("x")
     assert held.acquire()
     assert not names.exists(), "it makes no file to look into"
+
+
+@pytest.mark.slow
+def test_what_persists_outlasts_a_program_without_descriptors(start: Start, names: Path) -> None:
+    first = start()
+    first.tell("treadle.Queue(name='x', persist=True).put(1)")
+    first.end()
+    poor = start()
+    poor.tell("import resource; limits = resource.getrlimit(resource.RLIMIT_NOFILE)")
+    poor.tell("free = os.open('/dev/null', os.O_RDONLY); os.close(free)")
+    for left in range(4):
+        poor.tell(f"resource.setrlimit(resource.RLIMIT_NOFILE, (free + {left}, limits[1]))")
+        poor.tell("treadle.Queue(name='x').qsize()")
+        assert names.exists()
+    poor.tell("resource.setrlimit(resource.RLIMIT_NOFILE, limits)")
+    assert poor.tell("treadle.Queue(name='x').get()") == 1

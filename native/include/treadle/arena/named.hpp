@@ -81,7 +81,7 @@ public:
 
 private:
     // As the file says, read and not mapped: it may be anything.
-    enum class State { blank, strange, damaged, other_version, past, present };
+    enum class State { blank, strange, damaged, other_version, past, present, unknown };
     struct Look {
         State state;
         bool may_persist;
@@ -99,7 +99,9 @@ private:
         if (magic != kMagic) return {State::strange, false};
         if (start.version != kLayoutVersion || start.header_bytes != sizeof(Start)) return {State::other_version, may_persist};
         if (size != kCapacity) return {State::damaged, may_persist};
-        return {start.boot == platform::current_boot() ? State::present : State::past, may_persist};
+        const std::uint64_t boot = platform::current_boot();
+        if (boot == 0) return {State::unknown, may_persist};
+        return {start.boot == boot ? State::present : State::past, may_persist};
     }
 
     // Takes the descriptor. Null: see `failure`, or open the path `again`.
@@ -134,6 +136,7 @@ private:
         if (look.state != State::present) {
             failure.error = look.state == State::damaged         ? NamedError::damaged
                             : look.state == State::other_version ? NamedError::other_version
+                            : look.state == State::unknown       ? NamedError::system
                                                                  : NamedError::not_an_arena;
             give_up(fd);
             return nullptr;
@@ -150,8 +153,9 @@ private:
     }
 
     static Mapping* found(const char* path, int fd, std::uint64_t limit_bytes, NamedFailure& failure) noexcept {
-        if (platform::reset_file(fd, kCapacity)) {
-            if (Mapping* made = Mapping::found(fd, limit_bytes, platform::current_boot())) return made;
+        const std::uint64_t boot = platform::current_boot();
+        if (boot != 0 && platform::reset_file(fd, kCapacity)) {
+            if (Mapping* made = Mapping::found(fd, limit_bytes, boot)) return made;
         } else {
             platform::close_file(fd);
         }

@@ -117,10 +117,14 @@ inline Locked set_lock(int fd, std::uint64_t position, ByteLock kind, bool wait)
     return errno == EINTR ? Locked::interrupted : Locked::failed;
 }
 
-// Names the machine's current boot; never 0.
+// Names the machine's current boot. 0: this cannot be told now, for want of a descriptor perhaps. (A machine that never
+// tells is taken to have been booted once.)
 inline std::uint64_t current_boot() noexcept {
     char text[64];
-    const int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    int fd;
+    do fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    while (fd < 0 && errno == EINTR);
+    if (fd < 0 && errno != ENOENT && errno != EACCES && errno != EPERM) return 0;
     const ssize_t length = fd < 0 ? 0 : read(fd, text, sizeof text);
     if (fd >= 0) close(fd);
     std::uint64_t boot = 14695981039346656037u;  // FNV-1a
