@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import platform
@@ -64,6 +65,9 @@ def examine() -> Iterator[Finding]:
         try:
             yield from look(subject)
         except (OSError, ValueError, IndexError) as error:
+            if isinstance(error, OSError) and error.errno == errno.EMFILE:
+                yield Finding(subject, "limited", "not looked at: no descriptor was left for it")
+                continue
             yield Finding(subject, "limited", f"the system does not tell: {error}")
 
 
@@ -182,7 +186,10 @@ def _descriptors(subject: str) -> Iterator[Finding]:
     limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     found = f"{len(os.listdir('/proc/self/fd'))} of {limit} in use here"
     if limit < 256:
-        yield Finding(subject, "limited", found, f"ulimit -n {min(1024, most)}")
+        advice = f"ulimit -n {min(1024, most)}"
+        if limit == most:
+            advice = "ulimit -n 1024, where this limit was set: it cannot be raised from here"
+        yield Finding(subject, "limited", found, advice)
     else:
         yield Finding(subject, "ok", found)
 
