@@ -50,10 +50,10 @@ class Fifo:
     instead of messages. persistent: this reader waits for the next writer when all have gone, and
     does not see an end.
 
-    Raises FileExistsError if the path is something else than a pipe; PermissionError if it is
-    another user's, or others may write to it that ``permissions`` keeps out (what comes is
-    unpickled: whoever may write may run code here); BlockingIOError if it has a reader of messages
-    already; TimeoutError.
+    Raises FileExistsError if the path is something else than a pipe; FileNotFoundError if its
+    folder is not there; PermissionError if it is another user's, or others may write to it that
+    ``permissions`` keeps out (what comes is unpickled: whoever may write may run code here);
+    BlockingIOError if it has a reader of messages already; TimeoutError.
 
     >>> import os, tempfile, threading, treadle
     >>> path = os.path.join(tempfile.mkdtemp(), "jobs")
@@ -106,6 +106,11 @@ class Fifo:
             os.mkfifo(self._path, permissions)
         except FileExistsError:
             return False
+        except OSError as error:  # says neither where nor what is missing
+            reason = os.strerror(error.errno or 0)
+            if isinstance(error, FileNotFoundError):
+                reason = f"there is no folder {_missing_folder(self._path)!r}; make it first"
+            raise OSError(error.errno, reason, self._path) from None
         found = os.stat(self._path)
         self._remove = weakref.finalize(
             self, _remove, self._path, (found.st_dev, found.st_ino), os.getpid()
@@ -127,6 +132,10 @@ class Fifo:
                     self._check_kind(os.stat(self._path))
                 fd = os.open(self._path, flags | os.O_NONBLOCK)
             except FileNotFoundError:  # removed meanwhile
+                if os.path.islink(self._path):
+                    raise FileExistsError(
+                        f"{self._path!r} is there, and is a link to nothing"
+                    ) from None
                 continue
             except OSError as error:
                 if error.errno != errno.ENXIO:  # a writer, and no reader
@@ -493,9 +502,10 @@ class Fifo:
         try:
             return pickle.loads(message)
         except Exception as error:
+            hint = "; if send_bytes() sent it, use recv_bytes()" * (message[:1] != b"\x80")
             raise ItemError(
                 f"a message that came through fifo {self._path!r} cannot be rebuilt here "
-                f"({type(error).__name__}: {error}); it is gone, the next one is not"
+                f"({type(error).__name__}: {error}){hint}; it is gone, the next one is not"
             ) from error
 
     # ---- The descriptor
@@ -649,6 +659,14 @@ def _deadline(timeout: float | None) -> float:
     if timeout != timeout:
         raise ValueError("timeout must be a number, not nan")
     return time.monotonic() + timeout
+
+
+def _missing_folder(path: str) -> str:
+    """The first folder on the way that is not there."""
+    folder = os.path.dirname(path)
+    while not os.path.exists(above := os.path.dirname(folder)):
+        folder = above
+    return folder
 
 
 def _of_descriptor(fd: int) -> str:

@@ -109,6 +109,15 @@ def test_what_cannot_be_rebuilt_is_gone_and_the_next_is_not(
     assert reader.recv() == "next"
 
 
+def test_bytes_that_are_received_as_a_value_are_an_error_that_says_so(
+    ends: tuple[treadle.Fifo, treadle.Fifo],
+) -> None:
+    reader, writer = ends
+    writer.send_bytes(b"bytes")
+    with pytest.raises(treadle.ItemError, match=r"if send_bytes\(\) sent it, use recv_bytes\(\)"):
+        reader.recv()
+
+
 # ---- Rubbish
 
 

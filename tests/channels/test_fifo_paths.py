@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -92,3 +93,24 @@ def test_opening_and_closing_at_once_fails_nobody(path: str) -> None:
         thread.join()
     assert failed == []
     assert not os.path.exists(path)
+
+
+@pytest.mark.parametrize("mode", ["r", "w"])
+def test_a_folder_that_is_missing_is_named(tmp_path: Path, mode: Literal["r", "w"]) -> None:
+    path = tmp_path / "there" / "not there" / "nor there" / "fifo"
+    (tmp_path / "there").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"there is no folder '.*/not there'; make") as told:
+        treadle.Fifo(path, mode)
+    assert told.value.filename == str(path)
+
+
+def test_any_other_reason_names_the_path(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError, match=r"Not a directory: '.*/file/fifo'"):
+        treadle.Fifo(tmp_path / "file" / "fifo")
+
+
+def test_a_link_to_nothing_is_refused(path: str) -> None:
+    os.symlink(f"{path} elsewhere", path)
+    with pytest.raises(FileExistsError, match="is a link to nothing"):
+        treadle.Fifo(path)

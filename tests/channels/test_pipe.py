@@ -186,12 +186,23 @@ def test_rubbish_is_an_error_and_the_next_message_is_not(ends: Any, rubbish: byt
     assert there.recv() == "next"
 
 
+@pytest.mark.parametrize("size", [5, 100_000])
+def test_bytes_that_are_received_as_an_object_are_an_error_that_says_so(
+    ends: Any, size: int
+) -> None:
+    here, there = ends
+    here.send_bytes(b"x" * size)
+    with pytest.raises(treadle.ItemError, match=r"by send_bytes\(\): .* use recv_bytes\(\);"):
+        there.recv()
+
+
 def test_what_fails_to_unpickle_is_gone(ends: Any) -> None:
     here, there = ends
     here.send(_Unreadable())
     here.send("next")
-    with pytest.raises(treadle.ItemError, match="ZeroDivisionError: here"):
+    with pytest.raises(treadle.ItemError, match="ZeroDivisionError: here") as told:
         there.recv()
+    assert "send_bytes" not in str(told.value)
     assert there.recv() == "next"
 
 

@@ -215,9 +215,9 @@ def test_a_lease_is_made_by_its_queue_and_stays_in_its_process(queue: treadle.Qu
         treadle.Lease()
     queue.put("job")
     lease = queue.lease()
-    with pytest.raises(TypeError, match="cannot pickle"):
+    with pytest.raises(TypeError, match="cannot be pickled"):
         pickle.dumps(lease)
-    with pytest.raises(TypeError, match="cannot pickle"):
+    with pytest.raises(TypeError, match="cannot be pickled"):
         queue.put(lease)
     lease.ack()
 
@@ -323,3 +323,10 @@ def test_a_lease_is_as_good_as_a_get_with_others_in_between(queue: treadle.Queue
     assert got == list(range(100))
     with pytest.raises(treadle.Empty):
         queue.get_nowait()
+
+
+@every_kind
+def test_a_lease_cannot_be_pickled_and_says_what_to_send(queue: treadle.Queue) -> None:
+    queue.put("job")
+    with queue.lease() as lease, pytest.raises(TypeError, match=r"settled by .*; send its item"):
+        pickle.dumps(lease)

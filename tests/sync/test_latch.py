@@ -27,6 +27,11 @@ def test_it_opens_at_zero_and_stays_open(shared: bool) -> None:
         assert latch.wait(timeout) is True
 
 
+def test_one_without_a_count_says_what_is_missing(shared: bool) -> None:
+    with pytest.raises(TypeError, match=r"a Latch needs its count, .*: Latch\(3\)"):
+        treadle.Latch(shared=shared)  # type: ignore[call-arg]
+
+
 def test_what_is_counted_beyond_zero_is_ignored(shared: bool) -> None:
     latch = treadle.Latch(2, shared=shared)
     latch.count_down(10**30)

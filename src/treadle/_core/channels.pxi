@@ -186,7 +186,7 @@ cdef class Connection:
             data = view
             source = <const char*>&data[0] + begin
         if length <= LARGEST_FRAME:
-            write_frame_header(self.end.handle.mapping, <uint32_t>length, 0, frame)
+            write_frame_header(self.end.handle.mapping, <uint32_t>length, AS_BYTES, frame)
             if length != 0:
                 memcpy(frame + FRAME_HEADER, source, length)
             return FRAME_HEADER + padded(<uint32_t>length)
@@ -194,7 +194,7 @@ cdef class Connection:
         target = message_data(hold.hold)
         with nogil:
             memcpy(target, source, length)
-        write_message_frame(self.end.handle.mapping, hold.hold, <uint64_t>length, 0, frame)
+        write_message_frame(self.end.handle.mapping, hold.hold, <uint64_t>length, AS_BYTES, frame)
         holds.append(hold)
         return MESSAGE_FRAME_BYTES
 
@@ -216,7 +216,8 @@ cdef class Connection:
         """Receives an object; waits until there is one.
 
         Raises EOFError if nothing is left and nobody holds the other end, OSError if this one is closed or only sends,
-        and ItemError if the object cannot be rebuilt; then it is gone, and the next one is not.
+        and ItemError if the object cannot be rebuilt, or is none, but bytes of ``send_bytes``; then it is gone, and the
+        next one is not.
 
         >>> import treadle
         >>> here, there = treadle.Pipe()
@@ -312,9 +313,12 @@ cdef class Connection:
             self._keep(frame, memory)
             raise
         except Exception as error:
+            hint = ""
+            if frame_at(frame).tag == AS_BYTES:
+                hint = "; it was sent by send_bytes(): if it is bytes and no object, use recv_bytes()"
             raise ItemError(
                 f"a message that pid {frame_at(frame).pid} sent through pipe {self._label()!r} cannot be rebuilt here "
-                f"({type(error).__name__}: {error}); it is gone, the next one is not"
+                f"({type(error).__name__}: {error}){hint}; it is gone, the next one is not"
             ) from error
         except BaseException:  # an interrupt: the message is as good as it was
             self._keep(frame, memory)
@@ -613,3 +617,4 @@ cdef object _message(const char* frame, _MessageMemory memory, bint rebuild):
 
 cdef enum:
     PICKLE = 0x80  # how pickles begin, and values of ours do not
+    AS_BYTES = 1  # the tag of a frame that send_bytes has written

@@ -25,7 +25,9 @@ cdef class Latch:
     def __cinit__(self, *args, **kwargs):
         self.body = &self.own  # an open private one, until __init__ has run
 
-    def __init__(self, count, *, shared=True, name=None, persist=False, label=None):
+    def __init__(self, count=None, *, shared=True, name=None, persist=False, label=None):
+        if count is None:
+            raise TypeError("a Latch needs its count, of the calls of count_down() that open it: Latch(3)")
         cdef _Naming named = _named(name, persist, shared)
         cdef bytes text = _label_of(label, name)
         cdef Mapping* mapping

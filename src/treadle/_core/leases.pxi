@@ -98,6 +98,12 @@ cdef class Lease:
         if self._claimed().open and self.claim.pid == os.getpid():  # a fork's child leaves the block as well, and holds nothing
             self._settle(kind is None)
 
+    def __reduce__(self):
+        raise TypeError(
+            "a Lease cannot be pickled: it is settled by the process that took it, and given back when that dies; "
+            "send its item, and call ack() here when you hear that the item is done with"
+        )
+
     __class_getitem__ = classmethod(type(list[int]))
 
     def __repr__(self):
