@@ -56,14 +56,15 @@ def test_the_standard_library_passes_by_default(tmp_path: Path) -> None:
     assert not any("__pycache__" in path or "site-packages" in path for path in paths)
 
 
-def test_the_report_is_in_a_temporary_file_by_default(
+def test_nothing_is_left_behind_if_no_report_is_wanted(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     ended = demo(tree)
-    (report,) = tmp_path.glob("treadle-demo-*.jsonl")
-    assert f"report: {report}" in ended.stdout
-    assert len(report.read_text().splitlines()) == 44
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert PASSED in ended.stdout and "report:" not in ended.stdout
+    assert json.loads(demo(tree, "--json", "--no-kill").stdout)["report"] is None
+    assert os.listdir(tmp_path) == ["tree"]
 
 
 def test_json_is_one_document_and_nothing_else(tree: Path, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     kills.add_argument("--no-kill", dest="kills", action="store_const", const=0, help="kill nobody")
     parser.add_argument("--limit", type=_positive, metavar="N", help="do the first N files only")
     parser.add_argument(
-        "--report", metavar="FILE", help="where the report goes (default: a new temporary file)"
+        "--report", metavar="FILE", help="keep the report there: a line of JSON for each file"
     )
     parser.add_argument(
         "--compare", action="store_true", help="then run the same on multiprocessing, side by side"

@@ -7,6 +7,8 @@ import os
 import sys
 import sysconfig
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import treadle
@@ -50,8 +52,9 @@ def run_demo(wishes: Wishes) -> int:
     report: str | None = None
     try:
         root, leave_out = _root_of(wishes)
-        report = _report_of(wishes, root)
-        outcome = _demonstrate(wishes, root, leave_out, report)
+        with _report_of(wishes, root) as path:
+            report = wishes.report and path
+            outcome = _demonstrate(wishes, root, leave_out, path)
     except DemoError as error:
         _say(str(error))
         return error.exit_code
@@ -86,8 +89,6 @@ def _demonstrate(wishes: Wishes, root: str, leave_out: frozenset[str], report: s
         with _display("treadle", wishes) as display:
             run = run_on_treadle(job, display, writer.write)
     if not run.found and not run.failure:
-        if wishes.report is None:
-            os.unlink(report)
         raise DemoError(_nothing_found(root, run.unlisted), BAD_INPUT)
     faults, serial, rival = faults_of(job, run), None, None
     if not run.failure:
@@ -97,7 +98,7 @@ def _demonstrate(wishes: Wishes, root: str, leave_out: frozenset[str], report: s
     if wishes.compare:
         with _display("multiprocessing", wishes) as display:
             rival = run_on_multiprocessing(job, display)
-    return Outcome(job, report, run, serial, rival, tuple(faults))
+    return Outcome(job, wishes.report and report, run, serial, rival, tuple(faults))
 
 
 def _root_of(wishes: Wishes) -> tuple[str, frozenset[str]]:
@@ -117,7 +118,9 @@ def _root_of(wishes: Wishes) -> tuple[str, frozenset[str]]:
     return root, frozenset()
 
 
-def _report_of(wishes: Wishes, root: str) -> str:
+@contextmanager
+def _report_of(wishes: Wishes, root: str) -> Iterator[str]:
+    """The path of the report; if none is wanted, of a file without a name, which does not stay."""
     if wishes.report is not None:
         report = os.path.abspath(wishes.report)
         if os.path.exists(report) and os.path.samefile(report, root):
@@ -125,17 +128,16 @@ def _report_of(wishes: Wishes, root: str) -> str:
                 f"{shown(wishes.report)} is what is to be read; give another --report FILE",
                 BAD_INPUT,
             )
-        return report
+        yield report
+        return
     try:
-        descriptor, path = tempfile.mkstemp(prefix="treadle-demo-", suffix=".jsonl")
+        file = tempfile.TemporaryFile(prefix="treadle-demo-")  # noqa: SIM115  closed below
     except OSError as error:
         raise DemoError(
-            f"no report can be written to {tempfile.gettempdir()}: {error.strerror};"
-            " give --report FILE",
-            BAD_INPUT,
+            f"no temporary file can be made: {error.strerror}; give --report FILE", BAD_INPUT
         ) from None
-    os.close(descriptor)
-    return path
+    with file:
+        yield f"/proc/self/fd/{file.fileno()}"
 
 
 def _nothing_found(root: str, unlisted: tuple[tuple[str, str], ...]) -> str:

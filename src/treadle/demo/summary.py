@@ -21,7 +21,7 @@ class Outcome:
     """All that one call of the demo found out; it passed when ``faults`` is empty."""
 
     job: Job
-    report: str
+    report: str | None
     run: Run
     serial: SerialRun | None
     rival: Run | None
@@ -43,7 +43,8 @@ def sentences(outcome: Outcome) -> Iterator[str]:
         yield ""
         yield from side_by_side(job, run, outcome.rival)
         yield ""
-    yield f"report: {shown(outcome.report)}"
+    if outcome.report is not None:
+        yield f"report: {shown(outcome.report)}"
     if outcome.faults:
         yield "FAILED:"
         yield from _indented(_first(outcome.faults))
