@@ -1,5 +1,6 @@
 """What holds for every test: a watchdog, and soak tests only when they are asked for."""
 
+import fcntl
 import os
 import resource
 import shutil
@@ -8,11 +9,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Generator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 _DEFAULT_SECONDS = 60.0
+_SHARED_MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
+_PREFIX = "treadle-tests-locked-"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -31,10 +35,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     # Named objects of the tests, and of what they start, are kept from those of the user.
-    folder = tempfile.mkdtemp(
-        prefix="treadle-tests-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None
-    )
+    _remove_folders_of_the_dead()
+    folder, descriptor = _make_folder()
     os.environ["TREADLE_NAMES_DIR"] = folder
+    config.add_cleanup(lambda: os.close(descriptor))
     config.add_cleanup(lambda: shutil.rmtree(folder))
     if config.option.watchdog > 0 and not config.option.usepdb and not config.option.collectonly:
         config.pluginmanager.register(_Watchdog(config), "treadle-watchdog")
@@ -47,6 +51,31 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if soaking:
         config.hook.pytest_deselected(items=soaking)
         items[:] = [item for item in items if not item.get_closest_marker("soak")]
+
+
+def _make_folder() -> tuple[str, int]:
+    """A folder, and a descriptor that locks it for as long as this run lasts, however it ends."""
+    while True:
+        folder = tempfile.mkdtemp(prefix=_PREFIX, dir=_SHARED_MEMORY)
+        with suppress(FileNotFoundError):  # another run took it for one that was left behind
+            descriptor = os.open(folder, os.O_RDONLY)
+            with suppress(BlockingIOError, FileNotFoundError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.path.samestat(os.stat(folder), os.fstat(descriptor)):
+                    return folder, descriptor
+            os.close(descriptor)
+
+
+def _remove_folders_of_the_dead() -> None:
+    """Runs that were killed have left theirs behind: those that nobody has locked."""
+    for folder in Path(_SHARED_MEMORY or tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with suppress(OSError):  # somebody else's, or another run is at it
+            descriptor = os.open(folder, os.O_RDONLY)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder)
+            finally:
+                os.close(descriptor)
 
 
 @pytest.fixture(autouse=True)
