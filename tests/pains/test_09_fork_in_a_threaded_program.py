@@ -14,7 +14,9 @@ import pytest
 import treadle
 from tests.sync.children import Child, forked
 from tests.sync.kinds import LOCK_TYPES, LockType, both_storages
-from tests.sync.threads import OtherThread, until
+from tests.sync.threads import OtherThread, until, until_parked
+from treadle import queue as drop_in_queue
+from treadle import threading as drop_in
 
 
 @pytest.fixture
@@ -52,6 +54,43 @@ def test_what_another_thread_held_is_free_in_the_child(kind: LockType, other: Ot
     with forked(_acquire_and_release, lock):
         pass
     other.do(lock.release)
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        drop_in.Lock,
+        drop_in.RLock,
+        drop_in.Condition,
+        lambda: drop_in.Condition(drop_in.Lock()),
+    ],
+    ids=["Lock", "RLock", "Condition", "Condition of a Lock"],
+)
+def test_of_the_drop_ins_what_another_thread_held_is_free_in_the_child(
+    held: Callable[[], Any], other: OtherThread
+) -> None:
+    lock = held()
+    other.do(lock.acquire)
+    with forked(_acquire_and_release, lock):
+        pass
+    other.do(lock.release)
+
+
+def test_of_the_drop_ins_who_waited_in_another_thread_does_not_wait_in_the_child(
+    other: OtherThread,
+) -> None:
+    queue: drop_in_queue.Queue[str] = drop_in_queue.Queue()
+
+    def use(line: Connection) -> None:
+        queue.put("item")
+        assert queue.get() == "item"
+
+    getting = other.start(queue.get)
+    until_parked(queue, other.native_id)
+    with forked(use):
+        pass
+    queue.put("item")
+    assert getting.result() == "item"
 
 
 @every_lock

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,6 +15,11 @@ from tests.pains.programs import output_of, seen_in_this_version
 from tests.queue.kinds import KINDS
 from tests.queue.workers import PROCESSES, Start
 from tests.sync.kinds import both_storages
+from tests.sync.threads import OtherThread
+from treadle import asyncio as drop_in_asyncio
+from treadle import queue as drop_in_queue
+
+_DROP_INS = ["Queue", "PriorityQueue", "LifoQueue", "SimpleQueue"]
 
 each_queue = pytest.mark.parametrize("kind", KINDS)
 each_party = pytest.mark.parametrize("party", PARTIES, ids="by a {}".format)
@@ -73,6 +79,33 @@ def test_in_treadle_what_was_put_is_there(
             check_full(queue)
             assert queue.get_nowait() == item
             check_empty(queue)
+
+
+@pytest.mark.parametrize("kind", [getattr(drop_in_queue, name) for name in _DROP_INS])
+def test_in_the_drop_ins_what_another_thread_has_put_or_got_is_seen_at_once(
+    kind: Callable[[], Any],
+) -> None:
+    queue, other = kind(), OtherThread()
+    for number in range(100):
+        other.do(queue.put, number)
+        assert (queue.empty(), queue.qsize()) == (False, 1)
+        assert other.do(queue.get, False) == number
+        assert (queue.empty(), queue.qsize()) == (True, 0)
+    other.end()
+
+
+@pytest.mark.parametrize("name", _DROP_INS[:3])
+def test_in_the_drop_ins_what_a_thread_has_put_a_task_sees_at_once(name: str) -> None:
+    async def main() -> None:
+        queue, other = getattr(drop_in_asyncio, name)(), OtherThread()
+        for number in range(100):
+            other.do(queue.shared_with_threads.put, number)
+            assert (queue.empty(), queue.qsize()) == (False, 1)
+            assert queue.get_nowait() == number
+            assert other.do(queue.shared_with_threads.empty)
+        other.end()
+
+    asyncio.run(main())
 
 
 # ---- What another process has put is there when it says so, by an event, which is no queue

@@ -16,7 +16,8 @@ from tests.pains.programs import seen_in_this_version
 from tests.queue.kinds import KINDS
 from tests.queue.workers import PROCESSES, Start, until_waiting
 from tests.sync.children import forked
-from tests.sync.threads import until
+from tests.sync.threads import OtherThread, until, until_parked
+from treadle import queue as drop_in
 
 each_queue = pytest.mark.parametrize("kind", KINDS)
 each_party = pytest.mark.parametrize("party", PARTIES)
@@ -154,6 +155,33 @@ def test_those_who_wait_at_a_private_queue_are_woken(
     call(party, queue, "shutdown")
     for answer in answers:
         assert isinstance(answer.exception(), treadle.ShutDown)
+
+
+@pytest.mark.parametrize("immediate", [False, True])
+@pytest.mark.parametrize("name", ["Queue", "PriorityQueue", "LifoQueue"])
+def test_the_drop_ins_have_it_in_every_version(name: str, immediate: bool) -> None:
+    """The standard library's have it from 3.13 on."""
+    getters, putters = ([OtherThread() for _ in range(2)] for _ in range(2))
+    empty, full = (getattr(drop_in, name)(1) for _ in range(2))
+    full.put(1)
+    answers = [thread.start(empty.get) for thread in getters]
+    answers += [thread.start(full.put, 2) for thread in putters]
+    for thread in getters:
+        until_parked(empty, thread.native_id)
+    for thread in putters:
+        until_parked(full, thread.native_id)
+    for queue in (empty, full):
+        queue.shutdown(immediate=immediate)
+    for answer in answers:
+        assert isinstance(answer.exception(), drop_in.ShutDown)
+    if not immediate:
+        assert full.get() == 1
+    with pytest.raises(drop_in.ShutDown):
+        full.get()
+    with pytest.raises(drop_in.ShutDown):
+        full.put(3)
+    for thread in (*getters, *putters):
+        thread.end()
 
 
 @pytest.mark.slow
