@@ -238,7 +238,6 @@ def test_letting_go_of_a_name_leaves_this_process_s_own_objects(names: Path) -> 
     assert not names.exists(), "it makes no file to look into"
 
 
-@pytest.mark.slow
 def test_what_persists_outlasts_a_program_without_descriptors(start: Start, names: Path) -> None:
     first = start()
     first.tell("treadle.Queue(name='x', persist=True).put(1)")
@@ -251,4 +250,4 @@ def test_what_persists_outlasts_a_program_without_descriptors(start: Start, name
         poor.tell("treadle.Queue(name='x').qsize()")
         assert names.exists()
     poor.tell("resource.setrlimit(resource.RLIMIT_NOFILE, limits)")
-    assert poor.tell("treadle.Queue(name='x').get()") == 1
+    assert poor.tell("treadle.Queue(name='x').get_nowait()") == 1
