@@ -12,6 +12,7 @@ SIGKILL: so the signal, however late, hits no other task than the one that it wa
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import signal
 import threading
 from collections import Counter
@@ -75,7 +76,7 @@ class ProcessCrew:
         self._roster = Roster(workers)
         self._places = [_Place(index) for index in range(workers)]
         self._by_process: dict[Process, _Place] = {}
-        self._class = process_class(start_method)
+        self._class = process_class(start_method or _default_start_method())
         self._changing = Lock(shared=False)  # places, marks
         self._marks: Counter[int] = Counter()
         self._hurry = float("inf")  # the shortest timeout that any task had
@@ -358,6 +359,11 @@ class ProcessCrew:
             self._hurry = float("inf")
             return None
         return wait
+
+
+def _default_start_method() -> str:
+    """What the program has set; else the one that is safe among threads and faster than spawn."""
+    return multiprocessing.get_start_method(allow_none=True) or "forkserver"
 
 
 def _kill(process: Process) -> None:

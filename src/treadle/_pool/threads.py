@@ -78,7 +78,7 @@ class ThreadCrew:
             for worker in self._workers:
                 if worker.batch is batch:
                     self._give_up(worker, CancelledError)
-                    break
+                    break  # the set has changed
         return True
 
     def forget(self, batch: Batch) -> None:
@@ -101,12 +101,12 @@ class ThreadCrew:
     def pids(self) -> list[int]:
         """Of the workers that there are: all this process."""
         with self._changing:
-            return [os.getpid()] * sum(not worker.given_up for worker in self._workers)
+            return [os.getpid()] * len(self._workers)
 
     def at_work(self) -> list[int]:
         """The serial numbers of the batches that are run now, 0 for an idle worker."""
         with self._changing:
-            batches = [worker.batch for worker in self._workers if not worker.given_up]
+            batches = [worker.batch for worker in self._workers]
         return [0 if batch is None else batch.serial for batch in batches]
 
     # ---- Threads
@@ -131,6 +131,7 @@ class ThreadCrew:
     def _give_up(self, worker: _Worker, error: type[BaseException]) -> None:
         """Under the lock: raise that in its task, and have another thread in its place."""
         worker.given_up = True
+        self._workers.discard(worker)
         if worker.call is not None:
             worker.call.stop(error)
         replacing = Timer(0, self._start, (worker.index,))

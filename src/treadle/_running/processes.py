@@ -8,6 +8,7 @@ Here the result lies in the arena before the process ends, so the order does not
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.context
 import os
 import pickle
 import signal
@@ -252,12 +253,29 @@ def ending(exitcode: int | None, oom_kills_before: int) -> str:
     return how
 
 
-def process_class(method: str | None) -> type[Process]:
-    """``Process``, started by this method; None: by that which is set in multiprocessing."""
-    if method is None:
-        return Process
-    base = multiprocessing.get_context(method).Process  # raises ValueError for a method unknown
-    return type("Process", (base, Process), {"__module__": __name__})
+class ForkProcess(multiprocessing.context.ForkProcess, Process):
+    """A Process that is forked."""
+
+
+class SpawnProcess(multiprocessing.context.SpawnProcess, Process):
+    """A Process that is spawned."""
+
+
+class ForkServerProcess(multiprocessing.context.ForkServerProcess, Process):
+    """A Process that the fork server makes."""
+
+
+def process_class(method: str) -> type[Process]:
+    """``Process``, started by this method. Raises ValueError for one that is unknown."""
+    classes: dict[str, type[Process]] = {
+        "fork": ForkProcess,
+        "spawn": SpawnProcess,
+        "forkserver": ForkServerProcess,
+    }
+    try:
+        return classes[method]
+    except KeyError:
+        raise ValueError(f"start_method must be one of {', '.join(classes)}, not {method!r}") from None
 
 
 def _named(name: str, pid: int | None) -> str:

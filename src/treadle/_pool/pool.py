@@ -1,0 +1,496 @@
+"""Pool: calls made by workers, processes or threads, and their results."""
+
+from __future__ import annotations
+
+import atexit
+import itertools
+import os
+import warnings
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from types import TracebackType
+from typing import Any, Literal, TypeVar
+
+from treadle._pool.calls import How
+from treadle._pool.chunks import Chunks
+from treadle._pool.engine import Engine, Policy
+from treadle._pool.jobs import AsyncResult, ImapIterator, ImapJob, MapResult
+from treadle._pool.processes import ProcessCrew
+from treadle._pool.threads import ThreadCrew
+from treadle._pool.worker import Setup
+
+__all__ = ["Pool", "Workers"]
+
+T = TypeVar("T")
+
+_LEAST_AHEAD = 64  # items that an imap draws ahead, unless it is told how many
+_AHEAD = 16  # and for each worker
+_numbers = itertools.count(1)
+
+
+class Workers:
+    """What ``Pool`` and ``Executor`` have in common: an engine and its crew."""
+
+    def __init__(
+        self,
+        workers: int | None,
+        kind: str,
+        setup: Setup,
+        start_method: str | None,
+        *,
+        pin: bool,
+    ) -> None:
+        self.count = _checked_count(workers, kind)
+        setup = _completed(setup, kind, self.count, pin=pin)
+        self.kind = kind
+        self.engine = Engine(setup.label)
+        self.crew: ProcessCrew | ThreadCrew
+        if kind == "process":
+            self.crew = ProcessCrew(self.engine, self.count, start_method, setup)
+        elif start_method is not None:
+            raise ValueError("threads have no start_method")
+        else:
+            self.crew = ThreadCrew(self.engine, self.count, setup)
+        self.engine.crew = self.crew
+        self.crew.start()
+
+
+def _checked_count(workers: int | None, kind: str) -> int:
+    if kind not in ("process", "thread"):
+        raise ValueError(f"kind must be 'process' or 'thread', not {kind!r}")
+    if workers is None:
+        return len(os.sched_getaffinity(0)) or 1
+    if workers < 1:
+        raise ValueError(f"Number of processes must be at least 1: workers={workers}")
+    return workers
+
+
+def _completed(setup: Setup, kind: str, workers: int, *, pin: bool) -> Setup:
+    if setup.initializer is not None and not callable(setup.initializer):
+        raise TypeError("initializer must be a callable")
+    if setup.max_tasks is not None and setup.max_tasks < 1:
+        raise ValueError(f"max_tasks_per_worker must be 1 or more, or None, not {setup.max_tasks}")
+    if kind == "thread" and setup.memory_limit is not None:
+        raise ValueError("threads share their memory: memory_limit is for kind='process'")
+    cpus = tuple(sorted(os.sched_getaffinity(0)))
+    blas = setup.blas_threads
+    if blas is None and kind == "process":
+        blas = max(1, len(cpus) // workers)
+    return Setup(
+        setup.label or f"Pool-{next(_numbers)}",
+        setup.initializer,
+        tuple(setup.initargs),
+        setup.max_tasks,
+        setup.memory_limit,
+        blas or None,
+        cpus if pin else (),
+    )
+
+
+class Pool:
+    """Workers that make calls: processes, or threads (``kind="thread"``).
+
+    What one of them meets with costs its own task alone: a worker that is killed is replaced, and
+    the call that it was making raises ``WorkerDiedError``, or is made again (``retries``).
+
+    workers: how many; by default as many as this process may use CPUs. initializer, initargs: what
+    each worker calls first; where that fails three times in a row the pool is *broken*, and every
+    call raises its error. max_tasks_per_worker: after so many tasks (chunks of them, in ``map``) a
+    worker is replaced. timeout, retries, backoff, priority: of each call, unless it says otherwise;
+    see ``apply``. memory_limit: bytes of data that a worker may have; a call that wants more raises
+    ``WorkerMemoryError``. start_method: "fork", "spawn" or "forkserver"; by default what is set by
+    ``multiprocessing.set_start_method``, and else forkserver. pin: whether each worker stays on one
+    CPU. blas_threads: how many threads libraries of linear algebra start in a worker; by default
+    the CPUs divided by the workers, 0 leaves it to them. label: what reports call the pool.
+
+    The function may be a lambda or a closure. Used in a ``with``, the pool is terminated at the
+    end of the block.
+
+    >>> import treadle
+    >>> with treadle.Pool(2, start_method="fork") as pool:
+    ...     pool.map(lambda x: x * x, [1, 2, 3])
+    [1, 4, 9]
+    """
+
+    def __init__(
+        self,
+        workers: int | None = None,
+        *,
+        kind: Literal["process", "thread"] = "process",
+        initializer: Callable[..., object] | None = None,
+        initargs: Iterable[Any] = (),
+        max_tasks_per_worker: int | None = None,
+        timeout: float | None = None,
+        retries: int = 0,
+        backoff: float = 0.0,
+        priority: int = 0,
+        memory_limit: int | None = None,
+        start_method: str | None = None,
+        pin: bool = False,
+        blas_threads: int | None = None,
+        label: str | None = None,
+    ) -> None:
+        self._policy = _checked(Policy(timeout, retries, backoff, priority))
+        setup = Setup(
+            label or "",
+            initializer,
+            tuple(initargs),
+            max_tasks_per_worker,
+            memory_limit,
+            blas_threads,
+        )
+        self._workers = Workers(workers, kind, setup, start_method, pin=pin)
+        self._engine = engine = self._workers.engine
+        self._end = weakref.finalize(self, _forgotten, engine, os.getpid())
+        self._end.atexit = False
+        _end_at_exit(engine)
+
+    def apply(
+        self,
+        func: Callable[..., T],
+        args: Iterable[Any] = (),
+        kwds: Mapping[str, Any] | None = None,
+        *,
+        timeout: float | None = None,
+        retries: int | None = None,
+        backoff: float | None = None,
+        priority: int | None = None,
+    ) -> T:
+        """``func(*args, **kwds)``, made by a worker; waits for what it returns, or raises.
+
+        timeout: seconds that the call may take once it has begun; then its worker is stopped and
+        replaced, and ``TaskTimeoutError`` is raised (in a thread, TaskTimeoutError is raised in the
+        call as well, where it next runs Python code). retries: how often the call is made again
+        after an error, a timeout, or the death of its worker; backoff: seconds before the first of
+        these, doubled with each. priority: those with a higher one are taken first.
+
+        >>> import treadle
+        >>> with treadle.Pool(2, kind="thread") as pool:
+        ...     pool.apply(divmod, (7, 2))
+        (3, 1)
+        """
+        return self.apply_async(
+            func, args, kwds, timeout=timeout, retries=retries, backoff=backoff, priority=priority
+        ).get()
+
+    def apply_async(
+        self,
+        func: Callable[..., T],
+        args: Iterable[Any] = (),
+        kwds: Mapping[str, Any] | None = None,
+        callback: Callable[[T], object] | None = None,
+        error_callback: Callable[[BaseException], object] | None = None,
+        *,
+        timeout: float | None = None,
+        retries: int | None = None,
+        backoff: float | None = None,
+        priority: int | None = None,
+    ) -> AsyncResult[T]:
+        """As ``apply``, but returns at once, an ``AsyncResult``.
+
+        callback, error_callback: called with the value or the exception, in a thread of the pool's;
+        they should not take long, since other results wait for them.
+
+        >>> import treadle
+        >>> with treadle.Pool(2, kind="thread") as pool:
+        ...     result = pool.apply_async(divmod, (7, 2))
+        ...     result.get(timeout=60)
+        (3, 1)
+        """
+        self._engine.check_open()
+        policy = self._policy_with(timeout, retries, backoff, priority)
+        result: AsyncResult[T] = AsyncResult(self._engine, func, callback, error_callback, self)
+        if kwds:
+            result._start(How.CALL, (tuple(args), dict(kwds)), policy)
+        else:
+            result._start(How.STAR, tuple(args), policy)
+        return result
+
+    def map(
+        self,
+        func: Callable[[Any], T],
+        iterable: Iterable[Any],
+        chunksize: int | None = None,
+        **policy: Any,
+    ) -> list[T]:
+        """``list(map(func, iterable))``, in parallel.
+
+        chunksize: how many items a worker takes at once; by default as many as are about a
+        millisecond of work, which is measured. Where a worker dies amid a chunk, the item that it
+        was at fails; those whose results it had not sent yet (they are from the last millisecond)
+        are done again. policy: timeout, retries, backoff, priority, of each item, as of ``apply``.
+
+        When all items are done, the first error is raised, if there was one.
+
+        >>> import treadle
+        >>> with treadle.Pool(2, kind="thread") as pool:
+        ...     pool.map(abs, range(-3, 0))
+        [3, 2, 1]
+        """
+        return self.map_async(func, iterable, chunksize, **policy).get()
+
+    def map_async(
+        self,
+        func: Callable[[Any], T],
+        iterable: Iterable[Any],
+        chunksize: int | None = None,
+        callback: Callable[[list[T]], object] | None = None,
+        error_callback: Callable[[BaseException], object] | None = None,
+        **policy: Any,
+    ) -> MapResult[T]:
+        """As ``map``, but returns at once, a ``MapResult``; callbacks as of ``apply_async``.
+
+        >>> import treadle
+        >>> with treadle.Pool(2, kind="thread") as pool:
+        ...     pool.map_async(abs, range(-3, 0)).get(timeout=60)
+        [3, 2, 1]
+        """
+        return self._map(How.MAP, func, iterable, chunksize, callback, error_callback, policy)
+
+    def starmap(
+        self,
+        func: Callable[..., T],
+        iterable: Iterable[Iterable[Any]],
+        chunksize: int | None = None,
+        **policy: Any,
+    ) -> list[T]:
+        """As ``map``, for items that are the arguments of a call each.
+
+        >>> import treadle
+        >>> with treadle.Pool(2, kind="thread") as pool:
+        ...     pool.starmap(pow, [(2, 3), (3, 2)])
+        [8, 9]
+        """
+        return self.starmap_async(func, iterable, chunksize, **policy).get()
+
+    def starmap_async(
+        self,
+        func: Callable[..., T],
+        iterable: Iterable[Iterable[Any]],
+        chunksize: int | None = None,
+        callback: Callable[[list[T]], object] | None = None,
+        error_callback: Callable[[BaseException], object] | None = None,
+        **policy: Any,
+    ) -> MapResult[T]:
+        """As ``starmap``, but returns at once, a ``MapResult``; callbacks as of ``apply_async``.
+
+        >>> import treadle
+        >>> with treadle.Pool(2, kind="thread") as pool:
+        ...     pool.starmap_async(pow, [(2, 3), (3, 2)]).get(timeout=60)
+        [8, 9]
+        """
+        return self._map(How.STAR, func, iterable, chunksize, callback, error_callback, policy)
+
+    def imap(
+        self,
+        func: Callable[[Any], T],
+        iterable: Iterable[Any],
+        chunksize: int | None = 1,
+        *,
+        buffersize: int | None = None,
+        **policy: Any,
+    ) -> ImapIterator[T]:
+        """As ``map``, but an iterator over the results, which draws its input as they are taken.
+
+        buffersize: how many items at most are drawn and their results not taken yet; by default 16
+        for each worker, and 64 at least. So the input may be infinite. chunksize: 1 by default,
+        since an input may wait for results; None measures the items, as in ``map``. A thread of its
+        own draws the input; what that raises is raised in its place among the results.
+
+        >>> import itertools, treadle
+        >>> with treadle.Pool(2, kind="thread") as pool:
+        ...     results = pool.imap(abs, itertools.count(-3))
+        ...     [next(results) for _ in range(4)]
+        [3, 2, 1, 0]
+        """
+        return self._imap(func, iterable, chunksize, buffersize, policy, ordered=True)
+
+    def imap_unordered(
+        self,
+        func: Callable[[Any], T],
+        iterable: Iterable[Any],
+        chunksize: int | None = 1,
+        *,
+        buffersize: int | None = None,
+        **policy: Any,
+    ) -> ImapIterator[T]:
+        """As ``imap``, with the results in the order in which they come.
+
+        >>> import treadle
+        >>> with treadle.Pool(2, kind="thread") as pool:
+        ...     sorted(pool.imap_unordered(abs, range(-3, 0)))
+        [1, 2, 3]
+        """
+        return self._imap(func, iterable, chunksize, buffersize, policy, ordered=False)
+
+    def _map(
+        self,
+        how: int,
+        func: Callable[..., T],
+        iterable: Iterable[Any],
+        chunksize: int | None,
+        callback: Callable[[list[T]], object] | None,
+        error_callback: Callable[[BaseException], object] | None,
+        policy: dict[str, Any],
+    ) -> MapResult[T]:
+        self._engine.check_open()
+        treated = self._policy_with(**policy)
+        items: list[Any] = list(iterable) if how == How.MAP else [tuple(each) for each in iterable]
+        count = self._workers.count
+        chunks = Chunks(count, chunksize)
+        result: MapResult[T] = MapResult(
+            self._engine, func, how, items, chunks, count, treated, callback, error_callback, self
+        )
+        result._start_all()
+        return result
+
+    def _imap(
+        self,
+        func: Callable[..., T],
+        iterable: Iterable[Any],
+        chunksize: int | None,
+        buffersize: int | None,
+        policy: dict[str, Any],
+        *,
+        ordered: bool,
+    ) -> ImapIterator[T]:
+        self._engine.check_open()
+        treated = self._policy_with(**policy)
+        chunks = Chunks(self._workers.count, chunksize)
+        if buffersize is None:
+            buffersize = max(_LEAST_AHEAD, _AHEAD * self._workers.count) * (chunksize or 1)
+        elif buffersize < 1:
+            raise ValueError(f"buffersize must be 1 or more, not {buffersize}")
+        job = ImapJob(
+            self._engine, func, How.MAP, iterable, chunks, buffersize, treated, ordered=ordered
+        )
+        return ImapIterator(job, self)
+
+    def _policy_with(
+        self,
+        timeout: float | None = None,
+        retries: int | None = None,
+        backoff: float | None = None,
+        priority: int | None = None,
+    ) -> Policy:
+        base = self._policy
+        if timeout is None and retries is None and backoff is None and priority is None:
+            return base
+        return _checked(
+            Policy(
+                base.timeout if timeout is None else timeout,
+                base.retries if retries is None else retries,
+                base.backoff if backoff is None else backoff,
+                base.priority if priority is None else priority,
+            )
+        )
+
+    # ---- The end
+
+    def close(self) -> None:
+        """Take no more calls; the workers end when all is done.
+
+        >>> import treadle
+        >>> pool = treadle.Pool(1, kind="thread")
+        >>> pool.close()
+        >>> pool.join()
+        """
+        self._engine.check_here()
+        self._engine.close()
+
+    def terminate(self) -> None:
+        """End the workers at once; calls that are not done raise CancelledError.
+
+        Processes get SIGTERM, and half a second later SIGKILL. In threads CancelledError is raised
+        where they next run Python code.
+
+        >>> import treadle
+        >>> pool = treadle.Pool(1, kind="thread")
+        >>> pool.terminate()
+        """
+        self._engine.check_here()
+        self._engine.terminate()
+
+    def join(self) -> None:
+        """Wait until the workers have ended, after ``close`` or ``terminate``.
+
+        Raises ValueError if the pool is still running.
+
+        >>> import treadle
+        >>> pool = treadle.Pool(1, kind="thread")
+        >>> pool.join()
+        Traceback (most recent call last):
+        ...
+        ValueError: Pool is still running
+        >>> pool.terminate()
+        >>> pool.join()
+        """
+        self._engine.check_here()
+        if not self._engine.closed:
+            raise ValueError("Pool is still running")
+        self._engine.over.wait()
+
+    def __enter__(self) -> Pool:
+        self._engine.check_open()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.terminate()
+
+    def __reduce__(self) -> Any:
+        raise NotImplementedError(
+            "pool objects cannot be passed between processes or pickled: make a pool there"
+        )
+
+    def __repr__(self) -> str:
+        engine = self._engine
+        if engine.broken is not None:
+            state = "broken"
+        elif engine.terminated:
+            state = "terminated"
+        else:
+            state = "closed" if engine.closed else "running"
+        workers = self._workers
+        return f"<treadle.Pool {engine.label!r}: {workers.count} {workers.kind} workers, {state}>"
+
+
+def _checked(policy: Policy) -> Policy:
+    if policy.timeout is not None and not policy.timeout > 0:
+        raise ValueError(f"timeout must be more than 0 seconds, not {policy.timeout}")
+    if policy.retries < 0 or policy.backoff < 0:
+        raise ValueError("retries and backoff must not be negative")
+    return policy
+
+
+def _forgotten(engine: Engine, pid: int) -> None:
+    """The pool was collected."""
+    if os.getpid() != pid or engine.over.is_set():
+        return
+    if not engine.closed:
+        told = f"{engine.label} was never closed: use 'with', or close() and join()"
+        warnings.warn(told, ResourceWarning, stacklevel=2)
+        engine.terminate()
+
+
+def _end_at_exit(engine: Engine) -> None:
+    """What is still running when the interpreter ends is ended, before multiprocessing does it."""
+    there = weakref.ref(engine)
+    pid = os.getpid()
+
+    def end() -> None:
+        engine = there()
+        if engine is not None and os.getpid() == pid and not engine.over.is_set():
+            engine.terminate()
+            engine.over.wait(_AT_EXIT)
+        atexit.unregister(end)
+
+    weakref.finalize(engine, atexit.unregister, end).atexit = False
+    atexit.register(end)
+
+
+_AT_EXIT = 2.0  # seconds that the interpreter's end waits for workers to be gone
