@@ -62,7 +62,8 @@ PYTHON: dict[str, set[str]] = {
     "_workers": set(),
     "_timers": {"_core", "_records", "_workers"},
     "_running": {"_core", "_errors", "_sync", "_timers"},
-    "__init__": {"_core", "_errors", "_fifo", "_records", "_running", "_sync", "_timers"},
+    "_pool": {"_core", "_errors", "_records", "_running", "_timers"},
+    "__init__": {"_core", "_errors", "_fifo", "_pool", "_records", "_running", "_sync", "_timers"},
     "aio": {"_core", "_errors", "_sync"},  # _sync: types only
     "queue": {"_core", "_errors"},
     "threading": {"_core", PUBLIC},

@@ -110,7 +110,7 @@ def test_a_header_that_points_down_is_not_told(tree: Path, text: str) -> None:
         ("demo/some.py", "import treadle\ntreadle.call_site()", "public names only"),
         ("demo/some.py", "from treadle.benchmarks import X", "imports treadle.benchmarks"),
         ("benchmarks/some.py", "from treadle.cli import main", "imports treadle.cli"),
-        ("_pool/some.py", "", "falls under no rule"),
+        ("_some/some.py", "", "falls under no rule"),
         ("observe.py", "", "falls under no rule"),
     ],
 )

@@ -44,8 +44,10 @@ from treadle._errors import (
     RemoteTraceback,
     ShutDown,
     TaskError,
+    TaskTimeoutError,
     TreadleError,
     WorkerDiedError,
+    WorkerMemoryError,
 )
 from treadle._sync import (
     Barrier,
@@ -64,6 +66,17 @@ from treadle._timers import Timer
 TYPE_CHECKING = False  # type checkers know the name
 if TYPE_CHECKING:
     from treadle._fifo import Fifo
+    from treadle._pool import (
+        AsyncResult,
+        Executor,
+        Future,
+        ImapIterator,
+        MapResult,
+        Pool,
+        PoolView,
+        Worker,
+        current_worker,
+    )
     from treadle._records import (
         ArenaStatistics,
         BarrierStatistics,
@@ -73,6 +86,7 @@ if TYPE_CHECKING:
         Holder,
         LatchStatistics,
         LockStatistics,
+        PoolStatistics,
         QueueStatistics,
         RWLockStatistics,
         SemaphoreStatistics,
@@ -83,6 +97,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ArenaFullError",
     "ArenaStatistics",
+    "AsyncResult",
     "Barrier",
     "BarrierStatistics",
     "BoundedSemaphore",
@@ -94,11 +109,14 @@ __all__ = [
     "Empty",
     "Event",
     "EventStatistics",
+    "Executor",
     "Fifo",
     "Full",
+    "Future",
     "Group",
     "HandleError",
     "Holder",
+    "ImapIterator",
     "ItemError",
     "Latch",
     "LatchStatistics",
@@ -106,9 +124,13 @@ __all__ = [
     "LifoQueue",
     "Lock",
     "LockStatistics",
+    "MapResult",
     "OwnerDiedError",
     "OwnerDiedWarning",
     "Pipe",
+    "Pool",
+    "PoolStatistics",
+    "PoolView",
     "PriorityQueue",
     "Process",
     "Queue",
@@ -122,18 +144,34 @@ __all__ = [
     "ShutDown",
     "SimpleQueue",
     "TaskError",
+    "TaskTimeoutError",
     "Thread",
     "Timer",
     "TimerStatistics",
     "TreadleError",
+    "Worker",
     "WorkerDiedError",
+    "WorkerMemoryError",
     "arena_statistics",
+    "current_worker",
     "set_arena_limit",
     "sweep",
     "unlink",
 ]
 
 __version__: str
+
+_OF_POOL = {
+    "AsyncResult",
+    "Executor",
+    "Future",
+    "ImapIterator",
+    "MapResult",
+    "Pool",
+    "PoolView",
+    "Worker",
+    "current_worker",
+}
 
 if not TYPE_CHECKING:  # which would take any name for a public one
 
@@ -147,6 +185,8 @@ if not TYPE_CHECKING:  # which would take any name for a public one
             found = getattr(import_lazily("treadle._records"), name)
         elif name == "Fifo":
             found = import_lazily("treadle._fifo").Fifo
+        elif name in _OF_POOL:
+            found = getattr(import_lazily("treadle._pool"), name)
         elif name in ("Group", "Process", "Thread"):
             found = getattr(import_lazily("treadle._running"), name)
         else:

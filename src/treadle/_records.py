@@ -16,6 +16,7 @@ __all__ = [
     "Holder",
     "LatchStatistics",
     "LockStatistics",
+    "PoolStatistics",
     "QueueStatistics",
     "RWLockStatistics",
     "SemaphoreStatistics",
@@ -258,3 +259,29 @@ class ConnectionStatistics:
     outgoing: int
     outgoing_bytes: int
     waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStatistics:
+    """A ``Pool`` or an ``Executor``.
+
+    busy: workers that are at a task. submitted, finished, failed, retried: calls, an item of a
+    ``map`` being one each. deaths: workers that ended unasked. pids: of the workers, where these
+    are processes.
+
+    >>> import treadle
+    >>> with treadle.Pool(2, kind="thread", label="readers") as pool:
+    ...     pool.statistics()
+    PoolStatistics(label='readers', kind='thread', workers=2, ...
+    """
+
+    label: str
+    kind: str
+    workers: int
+    pids: tuple[int, ...]
+    busy: int
+    submitted: int
+    finished: int
+    failed: int
+    retried: int
+    deaths: int

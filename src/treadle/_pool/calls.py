@@ -4,8 +4,8 @@ A *batch* is what a worker takes at once: one function, and items that each beco
 
     task    (-priority, serial, [how, function, items])
     result  (VALUES, serial, index, nanoseconds, values)
-            (ERROR, serial, index, error, trace, items)    index -1: none of the batch can be run;
-                                                           items: this one, to be tried again, or None
+            (ERROR, serial, index, error, trace, items)    index -1: none of the batch can be run
+                                                           items: to be tried again, or None
             (RETURNED, serial, how, function, items)       not run, see worker.py
             (READY, seat) (BROKEN, seat, error, trace) (DIED, seat)
 

@@ -10,7 +10,7 @@ stands between: it knows each batch that has not come to its end, and decides ab
                         are left; what it had not told yet is sent again
 
 Every item of a batch is told exactly once to its job, as a value or as an error. Numbers of batches
-are never used twice: what is sent again gets a new one, so that late news of the old one is dropped.
+are never used twice: what is sent again gets a new one, so late news of the old one is dropped.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ class Job(Protocol):
 
     function: Callable[..., Any]
 
-    def deliver(self, index: int, values: Sequence[Any], seconds: float) -> None:
+    def _deliver(self, index: int, values: Sequence[Any], seconds: float) -> None:
         """The items from ``index`` on came to these values; ``seconds``: what that took."""
 
-    def fail(self, index: int, outcome: Outcome) -> None:
+    def _fail(self, index: int, outcome: Outcome) -> None:
         """An item came to an error."""
 
 
@@ -120,6 +120,9 @@ class Crew(Protocol):
 
     def kill(self) -> None:
         """End the workers, whatever they are at."""
+
+    def at_work(self) -> list[int]:
+        """The numbers of the batches that are run now, 0 for an idle worker."""
 
     def forget(self, batch: Batch) -> None:
         """A batch that was cancelled is over."""
@@ -201,7 +204,7 @@ class Engine:
                 prepared = self.crew.prepared_items(how, [item])
             except Exception as error:
                 what = f"the arguments of {task_name(job.function)} cannot be sent"
-                self._fail(job, index, Outcome(error=unsendable(what, error)))
+                self._fail_one(job, index, Outcome(error=unsendable(what, error)))
             else:
                 self._send(Batch(job, sent, how, prepared, index, policy))
 
@@ -255,10 +258,10 @@ class Engine:
         for batch in batches:
             told = self._take_what_is_left(batch)
             for index in range(told, 0 if batch.cancelled else batch.count):
-                self._fail(batch.job, batch.first + index, Outcome(error=error))
+                self._fail_one(batch.job, batch.first + index, Outcome(error=error))
             self._forget(batch)
         for job in feeding:
-            job.fail(WHOLE, Outcome(error=error))
+            job._fail(WHOLE, Outcome(error=error))
 
     def _leave_if_done(self) -> None:
         with self._changing:
@@ -277,11 +280,11 @@ class Engine:
             batch.told = index + len(values)
             self.finished += len(values)
         if not batch.cancelled:
-            batch.job.deliver(batch.first + index, values, seconds)
+            batch.job._deliver(batch.first + index, values, seconds)
         self._forget_if_told(batch)
 
     def erred(self, batch: Batch, index: int, outcome: Outcome, again: Any) -> None:
-        """An item of a batch came to an error; again: as it is sent, alone, if it may be retried."""
+        """An item of a batch came to an error; again: as it is sent, if it may be retried."""
         if index == WHOLE:
             index, last = batch.told, batch.count
         else:
@@ -313,7 +316,7 @@ class Engine:
             self._forget(batch)
         elif step >= batch.told and batch.count == 1 and not batch.policy.retries:
             if self._take_what_is_left(batch) == 0:
-                self._fail(batch.job, batch.first, batch.death[1])
+                self._fail_one(batch.job, batch.first, batch.death[1])
             self._forget(batch)
         elif batch.given_back is not None:
             self._go_on_after_death(batch)
@@ -339,9 +342,7 @@ class Engine:
         if start < stop:
             how, first = batch.how | How.SURE, batch.first + start
             function, part = batch.function, items[start:stop]
-            self._send(
-                Batch(batch.job, function, how, part, first, batch.policy, batch.attempts)
-            )
+            self._send(Batch(batch.job, function, how, part, first, batch.policy, batch.attempts))
 
     def _take_what_is_left(self, batch: Batch) -> int:
         """From now on the batch's own news are late; returns how many items had been told."""
@@ -354,7 +355,7 @@ class Engine:
         if batch.cancelled:
             return
         if items is None or batch.attempts >= policy.retries:
-            self._fail(batch.job, batch.first + index, outcome)
+            self._fail_one(batch.job, batch.first + index, outcome)
             return
         first, attempts = batch.first + index, batch.attempts + 1
         again = Batch(batch.job, batch.function, batch.how, items, first, policy, attempts)
@@ -380,7 +381,7 @@ class Engine:
                 self.timed += batch.policy.timeout is not None
         if error is not None:
             for index in range(batch.first, batch.first + batch.count):
-                self._fail(batch.job, index, Outcome(error=error))
+                self._fail_one(batch.job, index, Outcome(error=error))
 
     def _send(self, batch: Batch) -> None:
         self._enter(batch)
@@ -394,12 +395,12 @@ class Engine:
             if not isinstance(error, Exception):
                 raise
             for index in range(batch.first + told, batch.first + batch.count):
-                self._fail(batch.job, index, Outcome(error=error))
+                self._fail_one(batch.job, index, Outcome(error=error))
 
-    def _fail(self, job: Job, index: int, outcome: Outcome) -> None:
+    def _fail_one(self, job: Job, index: int, outcome: Outcome) -> None:
         with self._changing:
             self.failed += 1
-        job.fail(index, outcome)
+        job._fail(index, outcome)
 
     def _forget_if_told(self, batch: Batch) -> None:
         if batch.told == batch.count:

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from treadle._core import Event, Lock, Semaphore, SimpleQueue
 from treadle._errors import Empty
-from treadle._pool.calls import WHOLE, How
+from treadle._pool.calls import WHOLE
 from treadle._pool.chunks import Chunks
 from treadle._pool.engine import Batch, Engine, Policy
 from treadle._running.outcomes import Outcome
@@ -139,11 +139,11 @@ class AsyncResult(Generic[T]):
 
     # ---- For the engine
 
-    def deliver(self, index: int, values: Sequence[Any], seconds: float) -> None:
+    def _deliver(self, index: int, values: Sequence[Any], seconds: float) -> None:
         """As engine.Job says."""
         self._settle(Outcome(values[0]))
 
-    def fail(self, index: int, outcome: Outcome) -> None:
+    def _fail(self, index: int, outcome: Outcome) -> None:
         """As engine.Job says."""
         self._settle(outcome)
 
@@ -174,7 +174,13 @@ def _call_back(callback: Callable[[Any], object], argument: Any) -> None:
 
 
 class MapResult(AsyncResult[list[T]]):
-    """The results of calls with each of many items, in the order of these."""
+    """The results of calls with each of many items, in the order of these.
+
+    >>> import treadle
+    >>> with treadle.Pool(1, kind="thread") as pool:
+    ...     isinstance(pool.map_async(abs, [-1]), treadle.MapResult)
+    True
+    """
 
     def __init__(
         self,
@@ -254,14 +260,14 @@ class MapResult(AsyncResult[list[T]]):
 
     # ---- For the engine
 
-    def deliver(self, index: int, values: Sequence[Any], seconds: float) -> None:
+    def _deliver(self, index: int, values: Sequence[Any], seconds: float) -> None:
         """As engine.Job says."""
         self._values[index : index + len(values)] = values
         with self._changing:
             self._chunks.took(len(values), seconds)
         self._count(len(values))
 
-    def fail(self, index: int, outcome: Outcome) -> None:
+    def _fail(self, index: int, outcome: Outcome) -> None:
         """As engine.Job says."""
         if index == WHOLE:
             self._settle(outcome)
@@ -372,7 +378,7 @@ class ImapJob:
                 if problem is not None:
                     raise problem
         except BaseException as error:
-            self.fail(index, Outcome(error=error))
+            self._fail(index, Outcome(error=error))
             index += 1
             del error
         finally:
@@ -402,13 +408,13 @@ class ImapJob:
 
     # ---- For the engine
 
-    def deliver(self, index: int, values: Sequence[Any], seconds: float) -> None:
+    def _deliver(self, index: int, values: Sequence[Any], seconds: float) -> None:
         """As engine.Job says."""
         with self._changing:
             self._chunks.took(len(values), seconds)
             self._put(index, values)
 
-    def fail(self, index: int, outcome: Outcome) -> None:
+    def _fail(self, index: int, outcome: Outcome) -> None:
         """As engine.Job says."""
         with self._changing:
             if index == WHOLE:
@@ -458,12 +464,12 @@ class ImapIterator(Iterator[T]):
     (1, 2, [3])
     """
 
-    def __init__(self, job: ImapJob, keep: object) -> None:
+    def __init__(self, job: ImapJob, keep: object, *, cancel_when_dropped: bool = True) -> None:
         self._job = job
         self._keep = keep  # the pool
         self._over = False
-        self._close = weakref.finalize(self, job.close)
-        self._close.atexit = False
+        if cancel_when_dropped:
+            weakref.finalize(self, job.close).atexit = False
 
     def __iter__(self) -> ImapIterator[T]:
         return self
@@ -502,7 +508,7 @@ class ImapIterator(Iterator[T]):
         3
         """
         self._over = True
-        self._close()
+        self._job.close()
 
     def _settled(self, result: Any) -> T:
         if result is _END:

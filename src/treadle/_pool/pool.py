@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import itertools
 import os
 import warnings
 import weakref
@@ -15,76 +13,18 @@ from treadle._pool.calls import How
 from treadle._pool.chunks import Chunks
 from treadle._pool.engine import Engine, Policy
 from treadle._pool.jobs import AsyncResult, ImapIterator, ImapJob, MapResult
-from treadle._pool.processes import ProcessCrew
-from treadle._pool.threads import ThreadCrew
+from treadle._pool.settings import checked_policy
+from treadle._pool.views import PoolView
 from treadle._pool.worker import Setup
+from treadle._pool.workers import Workers, end_at_exit
+from treadle._records import PoolStatistics
 
-__all__ = ["Pool", "Workers"]
+__all__ = ["Pool"]
 
 T = TypeVar("T")
 
 _LEAST_AHEAD = 64  # items that an imap draws ahead, unless it is told how many
 _AHEAD = 16  # and for each worker
-_numbers = itertools.count(1)
-
-
-class Workers:
-    """What ``Pool`` and ``Executor`` have in common: an engine and its crew."""
-
-    def __init__(
-        self,
-        workers: int | None,
-        kind: str,
-        setup: Setup,
-        start_method: str | None,
-        *,
-        pin: bool,
-    ) -> None:
-        self.count = _checked_count(workers, kind)
-        setup = _completed(setup, kind, self.count, pin=pin)
-        self.kind = kind
-        self.engine = Engine(setup.label)
-        self.crew: ProcessCrew | ThreadCrew
-        if kind == "process":
-            self.crew = ProcessCrew(self.engine, self.count, start_method, setup)
-        elif start_method is not None:
-            raise ValueError("threads have no start_method")
-        else:
-            self.crew = ThreadCrew(self.engine, self.count, setup)
-        self.engine.crew = self.crew
-        self.crew.start()
-
-
-def _checked_count(workers: int | None, kind: str) -> int:
-    if kind not in ("process", "thread"):
-        raise ValueError(f"kind must be 'process' or 'thread', not {kind!r}")
-    if workers is None:
-        return len(os.sched_getaffinity(0)) or 1
-    if workers < 1:
-        raise ValueError(f"Number of processes must be at least 1: workers={workers}")
-    return workers
-
-
-def _completed(setup: Setup, kind: str, workers: int, *, pin: bool) -> Setup:
-    if setup.initializer is not None and not callable(setup.initializer):
-        raise TypeError("initializer must be a callable")
-    if setup.max_tasks is not None and setup.max_tasks < 1:
-        raise ValueError(f"max_tasks_per_worker must be 1 or more, or None, not {setup.max_tasks}")
-    if kind == "thread" and setup.memory_limit is not None:
-        raise ValueError("threads share their memory: memory_limit is for kind='process'")
-    cpus = tuple(sorted(os.sched_getaffinity(0)))
-    blas = setup.blas_threads
-    if blas is None and kind == "process":
-        blas = max(1, len(cpus) // workers)
-    return Setup(
-        setup.label or f"Pool-{next(_numbers)}",
-        setup.initializer,
-        tuple(setup.initargs),
-        setup.max_tasks,
-        setup.memory_limit,
-        blas or None,
-        cpus if pin else (),
-    )
 
 
 class Pool:
@@ -130,7 +70,7 @@ class Pool:
         blas_threads: int | None = None,
         label: str | None = None,
     ) -> None:
-        self._policy = _checked(Policy(timeout, retries, backoff, priority))
+        self._policy = checked_policy(Policy(timeout, retries, backoff, priority))
         setup = Setup(
             label or "",
             initializer,
@@ -139,11 +79,11 @@ class Pool:
             memory_limit,
             blas_threads,
         )
-        self._workers = Workers(workers, kind, setup, start_method, pin=pin)
+        self._workers = Workers(workers, kind, setup, start_method, pin=pin, base="Pool")
         self._engine = engine = self._workers.engine
         self._end = weakref.finalize(self, _forgotten, engine, os.getpid())
         self._end.atexit = False
-        _end_at_exit(engine)
+        end_at_exit(engine)
 
     def apply(
         self,
@@ -211,14 +151,18 @@ class Pool:
         func: Callable[[Any], T],
         iterable: Iterable[Any],
         chunksize: int | None = None,
-        **policy: Any,
+        *,
+        timeout: float | None = None,
+        retries: int | None = None,
+        backoff: float | None = None,
+        priority: int | None = None,
     ) -> list[T]:
         """``list(map(func, iterable))``, in parallel.
 
         chunksize: how many items a worker takes at once; by default as many as are about a
         millisecond of work, which is measured. Where a worker dies amid a chunk, the item that it
         was at fails; those whose results it had not sent yet (they are from the last millisecond)
-        are done again. policy: timeout, retries, backoff, priority, of each item, as of ``apply``.
+        are done again. timeout, retries, backoff, priority: of each item, as of ``apply``.
 
         When all items are done, the first error is raised, if there was one.
 
@@ -227,7 +171,8 @@ class Pool:
         ...     pool.map(abs, range(-3, 0))
         [3, 2, 1]
         """
-        return self.map_async(func, iterable, chunksize, **policy).get()
+        policy = self._policy_with(timeout, retries, backoff, priority)
+        return self._map(How.MAP, func, iterable, chunksize, policy).get()
 
     def map_async(
         self,
@@ -236,7 +181,11 @@ class Pool:
         chunksize: int | None = None,
         callback: Callable[[list[T]], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
-        **policy: Any,
+        *,
+        timeout: float | None = None,
+        retries: int | None = None,
+        backoff: float | None = None,
+        priority: int | None = None,
     ) -> MapResult[T]:
         """As ``map``, but returns at once, a ``MapResult``; callbacks as of ``apply_async``.
 
@@ -245,14 +194,20 @@ class Pool:
         ...     pool.map_async(abs, range(-3, 0)).get(timeout=60)
         [3, 2, 1]
         """
-        return self._map(How.MAP, func, iterable, chunksize, callback, error_callback, policy)
+        policy = self._policy_with(timeout, retries, backoff, priority)
+        callbacks = callback, error_callback
+        return self._map(How.MAP, func, iterable, chunksize, policy, *callbacks)
 
     def starmap(
         self,
         func: Callable[..., T],
         iterable: Iterable[Iterable[Any]],
         chunksize: int | None = None,
-        **policy: Any,
+        *,
+        timeout: float | None = None,
+        retries: int | None = None,
+        backoff: float | None = None,
+        priority: int | None = None,
     ) -> list[T]:
         """As ``map``, for items that are the arguments of a call each.
 
@@ -261,7 +216,8 @@ class Pool:
         ...     pool.starmap(pow, [(2, 3), (3, 2)])
         [8, 9]
         """
-        return self.starmap_async(func, iterable, chunksize, **policy).get()
+        policy = self._policy_with(timeout, retries, backoff, priority)
+        return self._map(How.STAR, func, iterable, chunksize, policy).get()
 
     def starmap_async(
         self,
@@ -270,7 +226,11 @@ class Pool:
         chunksize: int | None = None,
         callback: Callable[[list[T]], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
-        **policy: Any,
+        *,
+        timeout: float | None = None,
+        retries: int | None = None,
+        backoff: float | None = None,
+        priority: int | None = None,
     ) -> MapResult[T]:
         """As ``starmap``, but returns at once, a ``MapResult``; callbacks as of ``apply_async``.
 
@@ -279,7 +239,9 @@ class Pool:
         ...     pool.starmap_async(pow, [(2, 3), (3, 2)]).get(timeout=60)
         [8, 9]
         """
-        return self._map(How.STAR, func, iterable, chunksize, callback, error_callback, policy)
+        policy = self._policy_with(timeout, retries, backoff, priority)
+        callbacks = callback, error_callback
+        return self._map(How.STAR, func, iterable, chunksize, policy, *callbacks)
 
     def imap(
         self,
@@ -288,7 +250,10 @@ class Pool:
         chunksize: int | None = 1,
         *,
         buffersize: int | None = None,
-        **policy: Any,
+        timeout: float | None = None,
+        retries: int | None = None,
+        backoff: float | None = None,
+        priority: int | None = None,
     ) -> ImapIterator[T]:
         """As ``map``, but an iterator over the results, which draws its input as they are taken.
 
@@ -303,6 +268,7 @@ class Pool:
         ...     [next(results) for _ in range(4)]
         [3, 2, 1, 0]
         """
+        policy = self._policy_with(timeout, retries, backoff, priority)
         return self._imap(func, iterable, chunksize, buffersize, policy, ordered=True)
 
     def imap_unordered(
@@ -312,7 +278,10 @@ class Pool:
         chunksize: int | None = 1,
         *,
         buffersize: int | None = None,
-        **policy: Any,
+        timeout: float | None = None,
+        retries: int | None = None,
+        backoff: float | None = None,
+        priority: int | None = None,
     ) -> ImapIterator[T]:
         """As ``imap``, with the results in the order in which they come.
 
@@ -321,6 +290,7 @@ class Pool:
         ...     sorted(pool.imap_unordered(abs, range(-3, 0)))
         [1, 2, 3]
         """
+        policy = self._policy_with(timeout, retries, backoff, priority)
         return self._imap(func, iterable, chunksize, buffersize, policy, ordered=False)
 
     def _map(
@@ -329,17 +299,16 @@ class Pool:
         func: Callable[..., T],
         iterable: Iterable[Any],
         chunksize: int | None,
-        callback: Callable[[list[T]], object] | None,
-        error_callback: Callable[[BaseException], object] | None,
-        policy: dict[str, Any],
+        policy: Policy,
+        callback: Callable[[list[T]], object] | None = None,
+        error_callback: Callable[[BaseException], object] | None = None,
     ) -> MapResult[T]:
         self._engine.check_open()
-        treated = self._policy_with(**policy)
         items: list[Any] = list(iterable) if how == How.MAP else [tuple(each) for each in iterable]
         count = self._workers.count
         chunks = Chunks(count, chunksize)
         result: MapResult[T] = MapResult(
-            self._engine, func, how, items, chunks, count, treated, callback, error_callback, self
+            self._engine, func, how, items, chunks, count, policy, callback, error_callback, self
         )
         result._start_all()
         return result
@@ -350,33 +319,32 @@ class Pool:
         iterable: Iterable[Any],
         chunksize: int | None,
         buffersize: int | None,
-        policy: dict[str, Any],
+        policy: Policy,
         *,
         ordered: bool,
     ) -> ImapIterator[T]:
         self._engine.check_open()
-        treated = self._policy_with(**policy)
         chunks = Chunks(self._workers.count, chunksize)
         if buffersize is None:
             buffersize = max(_LEAST_AHEAD, _AHEAD * self._workers.count) * (chunksize or 1)
         elif buffersize < 1:
             raise ValueError(f"buffersize must be 1 or more, not {buffersize}")
         job = ImapJob(
-            self._engine, func, How.MAP, iterable, chunks, buffersize, treated, ordered=ordered
+            self._engine, func, How.MAP, iterable, chunks, buffersize, policy, ordered=ordered
         )
         return ImapIterator(job, self)
 
     def _policy_with(
         self,
-        timeout: float | None = None,
-        retries: int | None = None,
-        backoff: float | None = None,
-        priority: int | None = None,
+        timeout: float | None,
+        retries: int | None,
+        backoff: float | None,
+        priority: int | None,
     ) -> Policy:
         base = self._policy
         if timeout is None and retries is None and backoff is None and priority is None:
             return base
-        return _checked(
+        return checked_policy(
             Policy(
                 base.timeout if timeout is None else timeout,
                 base.retries if retries is None else retries,
@@ -384,6 +352,31 @@ class Pool:
                 base.priority if priority is None else priority,
             )
         )
+
+    @property
+    def aio(self) -> PoolView:
+        """The same pool for tasks of event loops.
+
+        >>> import asyncio, treadle
+        >>> async def main():
+        ...     with treadle.Pool(1, kind="thread") as pool:
+        ...         return await pool.aio.apply(divmod, (7, 2))
+        >>> asyncio.run(main())
+        (3, 1)
+        """
+        return PoolView(self)
+
+    def statistics(self) -> PoolStatistics:
+        """What the pool is at: a frozen snapshot, a ``PoolStatistics``.
+
+        >>> import treadle
+        >>> with treadle.Pool(2, kind="thread") as pool:
+        ...     pool.map(abs, [-1, -2])
+        ...     pool.statistics().finished
+        [1, 2]
+        2
+        """
+        return self._workers.statistics()
 
     # ---- The end
 
@@ -459,14 +452,6 @@ class Pool:
         return f"<treadle.Pool {engine.label!r}: {workers.count} {workers.kind} workers, {state}>"
 
 
-def _checked(policy: Policy) -> Policy:
-    if policy.timeout is not None and not policy.timeout > 0:
-        raise ValueError(f"timeout must be more than 0 seconds, not {policy.timeout}")
-    if policy.retries < 0 or policy.backoff < 0:
-        raise ValueError("retries and backoff must not be negative")
-    return policy
-
-
 def _forgotten(engine: Engine, pid: int) -> None:
     """The pool was collected."""
     if os.getpid() != pid or engine.over.is_set():
@@ -475,22 +460,3 @@ def _forgotten(engine: Engine, pid: int) -> None:
         told = f"{engine.label} was never closed: use 'with', or close() and join()"
         warnings.warn(told, ResourceWarning, stacklevel=2)
         engine.terminate()
-
-
-def _end_at_exit(engine: Engine) -> None:
-    """What is still running when the interpreter ends is ended, before multiprocessing does it."""
-    there = weakref.ref(engine)
-    pid = os.getpid()
-
-    def end() -> None:
-        engine = there()
-        if engine is not None and os.getpid() == pid and not engine.over.is_set():
-            engine.terminate()
-            engine.over.wait(_AT_EXIT)
-        atexit.unregister(end)
-
-    weakref.finalize(engine, atexit.unregister, end).atexit = False
-    atexit.register(end)
-
-
-_AT_EXIT = 2.0  # seconds that the interpreter's end waits for workers to be gone

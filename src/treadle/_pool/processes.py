@@ -30,7 +30,7 @@ from treadle._errors import (
     WorkerDiedError,
 )
 from treadle._pool import calls
-from treadle._pool.calls import WHOLE, packed_items, task_name, unsendable
+from treadle._pool.calls import packed_items, task_name, unsendable
 from treadle._pool.engine import Batch, Engine
 from treadle._pool.worker import Setup, work
 from treadle._running.ends import Ends
@@ -53,7 +53,7 @@ _RETRY = 0.05  # seconds until a message that found no memory is tried again
 class _Place:
     """A seat and who is in it."""
 
-    __slots__ = ("index", "killing", "leaving", "process", "ready", "tasks")
+    __slots__ = ("index", "killing", "leaving", "process", "ready")
 
     def __init__(self, index: int) -> None:
         self.index = index
@@ -161,9 +161,7 @@ class ProcessCrew:
     def at_work(self) -> list[int]:
         """The serial numbers of the batches that are run now, 0 for an idle worker."""
         return [
-            self._roster.read(place.index)[0]
-            for place in self._places
-            if place.process is not None
+            self._roster.read(place.index)[0] for place in self._places if place.process is not None
         ]
 
     # ---- Processes
@@ -221,8 +219,8 @@ class ProcessCrew:
 
     def _supervise(self) -> None:
         resource_tracker.ensure_running()  # its start would unmask the signal again
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # what is started here inherits it
-        handlers = {
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which its children inherit
+        handlers: dict[int, Callable[..., object]] = {
             calls.VALUES: self._on_values,
             calls.ERROR: self._on_error,
             calls.RETURNED: self._on_returned,
@@ -270,11 +268,12 @@ class ProcessCrew:
         if batch is None:
             return
         try:
-            outcome = Outcome(error=unpack(packed), trace=trace)
-        except Exception as error:  # it could be rebuilt there
+            error = unpack(packed)
+        except Exception as problem:  # it could be rebuilt there
             what = f"the exception of {task_name(batch.job.function)} cannot be rebuilt here"
-            outcome = Outcome(error=unsendable(what, error), trace=trace)
-        self._engine.erred(batch, index, outcome, again)
+            error = unsendable(what, problem)
+        error.__cause__ = RemoteTraceback(f"\n{trace}")
+        self._engine.erred(batch, index, Outcome(error=error), again)
 
     def _on_returned(self, serial: int, how: int, function: Any, items: Any) -> None:
         batch = self._engine.batch_of(serial)

@@ -182,7 +182,7 @@ class _Worker:
     def _run(self, serial: int, how: int, function: Callable[..., Any], items: Any) -> None:
         call, step_to, seat = caller(how, function), self._roster.step, self._seat
         packed = type(items) is list
-        first, values = 0, []
+        first, values = 0, list[Any]()
         for step, item in enumerate(items):
             if step and step_to(seat, step) and values:
                 self._tell_values(serial, first, values, function)
@@ -252,7 +252,9 @@ class _Worker:
     def _judged(self, error: BaseException, function: Callable[..., Any]) -> BaseException:
         """What the error of a task is told as."""
         if isinstance(error, SystemExit):  # no error to be raised where the result is asked for
-            told = TaskError(f"{task_name(function)} ended itself by {error!r}: it has no result")
+            told: Exception = TaskError(
+                f"{task_name(function)} ended itself by {error!r}: it has no result"
+            )
         elif isinstance(error, MemoryError) and self._setup.memory_limit is not None:
             self._starved = True
             told = WorkerMemoryError(

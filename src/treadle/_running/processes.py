@@ -253,15 +253,15 @@ def ending(exitcode: int | None, oom_kills_before: int) -> str:
     return how
 
 
-class ForkProcess(multiprocessing.context.ForkProcess, Process):
+class ForkProcess(multiprocessing.context.ForkProcess, Process):  # type: ignore[misc]  # starts as the former
     """A Process that is forked."""
 
 
-class SpawnProcess(multiprocessing.context.SpawnProcess, Process):
+class SpawnProcess(multiprocessing.context.SpawnProcess, Process):  # type: ignore[misc]  # starts as the former
     """A Process that is spawned."""
 
 
-class ForkServerProcess(multiprocessing.context.ForkServerProcess, Process):
+class ForkServerProcess(multiprocessing.context.ForkServerProcess, Process):  # type: ignore[misc]  # starts as the former
     """A Process that the fork server makes."""
 
 
@@ -275,7 +275,8 @@ def process_class(method: str) -> type[Process]:
     try:
         return classes[method]
     except KeyError:
-        raise ValueError(f"start_method must be one of {', '.join(classes)}, not {method!r}") from None
+        told = f"start_method must be one of {', '.join(classes)}, not {method!r}"
+        raise ValueError(told) from None
 
 
 def _named(name: str, pid: int | None) -> str:
