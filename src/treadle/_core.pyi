@@ -548,6 +548,33 @@ class PrivateSimpleQueue(Queue[_T]):
 PENDING: Any
 
 @final
+class Batch:
+    job: Any
+    function: Any
+    how: int
+    items: Any
+    first: int
+    count: int
+    policy: Any
+    attempts: int
+    serial: int
+    told: int
+    cancelled: bool
+    stopped: Any
+    death: Any
+    given_back: Any
+    def __init__(
+        self,
+        job: object,
+        function: object,
+        how: int,
+        items: Any,
+        first: int,
+        policy: object,
+        attempts: int = 0,
+    ) -> None: ...
+
+@final
 class Roster:
     MARKS: ClassVar[int]
     def __init__(self, seats: int) -> None: ...

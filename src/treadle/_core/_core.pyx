@@ -32,6 +32,7 @@ include "dropins.pxi"
 include "channels.pxi"
 include "stops.pxi"
 include "rosters.pxi"
+include "batches.pxi"
 
 _install()
 _show_rings_to_collector()

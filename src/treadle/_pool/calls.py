@@ -2,7 +2,7 @@
 
 A *batch* is what a worker takes at once: one function, and items that each become a call of it.
 
-    task    (-priority, serial, [how, function, items])
+    task    (-priority, serial, how, function, items)
     result  (VALUES, serial, index, nanoseconds, values)
             (ERROR, serial, index, error, trace, items)    index -1: none of the batch can be run
                                                            items: to be tried again, or None
@@ -10,13 +10,14 @@ A *batch* is what a worker takes at once: one function, and items that each beco
             (READY, seat) (BROKEN, seat, error, trace) (DIED, seat)
 
 Items and values are a tuple where all are plain, which goes as it is, and otherwise a list of
-packed ones: each by itself, so that one that cannot be rebuilt costs itself alone.
+packed ones: each by itself, so that one that cannot be rebuilt costs itself alone. The queue of
+tasks orders by as much of a task as has an order, and keeps that twice; so many plain items are
+enclosed in a list, which has none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from enum import IntFlag
 from typing import Any
 
 from treadle._errors import TaskError
@@ -24,13 +25,18 @@ from treadle._running.portable import Packed, pack
 
 __all__ = [
     "BROKEN",
+    "CALL",
     "DIED",
+    "ENCLOSED",
     "ERROR",
+    "MAP",
     "READY",
+    "RETRY",
     "RETURNED",
+    "STAR",
+    "SURE",
     "VALUES",
     "WHOLE",
-    "How",
     "Items",
     "caller",
     "packed_items",
@@ -46,17 +52,17 @@ WHOLE = -1
 Items = tuple[Any, ...] | list[Packed]
 
 _PLAIN = frozenset({bool, bytes, float, int, str, type(None)})
+_SIZED = (bytes, str)
+_LONG = 1024  # what is longer is packed: the order of tasks is not to hold a copy
 
 
-class How(IntFlag):
-    """How an item becomes a call, and what is to be heeded."""
-
-    MAP = 0  # function(item)
-    STAR = 1  # function(*item)
-    CALL = 2  # function(*item[0], **item[1])
-    RETRY = 4  # an item that fails comes back with its error
-    SURE = 8  # it was not withdrawn, whatever the marks say
-
+# How an item becomes a call, and what is to be heeded: bits, being on the way of every task.
+MAP = 0  # function(item)
+STAR = 1  # function(*item)
+CALL = 2  # function(*item[0], **item[1])
+RETRY = 4  # an item that fails comes back with its error
+SURE = 8  # it was not withdrawn, whatever the marks say
+ENCLOSED = 16  # in the task, the items lie in a list of one
 
 _WAY = 3
 
@@ -64,9 +70,9 @@ _WAY = 3
 def caller(how: int, function: Callable[..., Any]) -> Callable[[Any], Any]:
     """What makes an item a call."""
     way = how & _WAY
-    if way == How.MAP:
+    if way == MAP:
         return function
-    if way == How.STAR:
+    if way == STAR:
         return lambda item: function(*item)
     return lambda item: function(*item[0], **item[1])
 
@@ -79,11 +85,20 @@ def plain(values: Iterable[object]) -> bool:
 def packed_items(how: int, items: Sequence[Any]) -> Items:
     """The items of a batch as they are sent. Raises what pickling one of them raises."""
     way = how & _WAY
-    if way == How.MAP and plain(items):
-        return tuple(items)
-    if way == How.STAR and all(type(item) is tuple and plain(item) for item in items):
-        return tuple(items)
+    if way == MAP:
+        if plain(items) and (len(items) > 1 or _short(items)):
+            return tuple(items)
+    elif way == STAR:
+        for item in items:
+            if type(item) is not tuple or not plain(item) or not _short(item):
+                break
+        else:
+            return tuple(items)
     return [pack(item) for item in items]
+
+
+def _short(values: Iterable[Any]) -> bool:
+    return not any(type(value) in _SIZED and len(value) > _LONG for value in values)
 
 
 def task_name(function: Callable[..., Any]) -> str:

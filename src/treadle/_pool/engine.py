@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, Protocol
 
-from treadle._core import Event, Lock
-from treadle._pool.calls import WHOLE, How, task_name, unsendable
+from treadle._core import Batch, Event, Lock
+from treadle._pool.calls import RETRY, SURE, WHOLE, task_name, unsendable
 from treadle._running.outcomes import Outcome
 from treadle._timers import Timer
 
@@ -52,52 +52,6 @@ class Job(Protocol):
 
     def _fail(self, index: int, outcome: Outcome) -> None:
         """An item came to an error."""
-
-
-class Batch:
-    """Some items of a job, as a worker takes them at once."""
-
-    __slots__ = (
-        "attempts",
-        "cancelled",
-        "count",
-        "death",
-        "first",
-        "function",
-        "given_back",
-        "how",
-        "items",
-        "job",
-        "policy",
-        "serial",
-        "stopped",
-        "told",
-    )
-
-    def __init__(
-        self,
-        job: Job,
-        function: Any,
-        how: int,
-        items: Any,
-        first: int,
-        policy: Policy,
-        attempts: int = 0,
-    ) -> None:
-        self.job = job
-        self.function = function  # as the crew sends it
-        self.how = how
-        self.items = items  # as the crew sends them; None while the crew has them
-        self.first = first  # the index of the first item in the job
-        self.count = len(items)
-        self.policy = policy
-        self.attempts = attempts  # that were made before
-        self.serial = 0
-        self.told = 0  # how many of its items the job has heard of
-        self.cancelled = False
-        self.stopped: Outcome | None = None  # why its worker was stopped amid it
-        self.death: tuple[int, Outcome] | None = None  # at which item its worker died, and of what
-        self.given_back: tuple[Any, Any] | None = None  # function and items, back from a lease
 
 
 class Crew(Protocol):
@@ -184,9 +138,7 @@ class Engine:
         sent: the function as ``crew.prepared`` made it. An item that cannot be sent fails.
         """
         if policy.retries:
-            how |= How.RETRY
-        with self._changing:
-            self.submitted += len(items)
+            how |= RETRY
         try:
             prepared = self.crew.prepared_items(how, items)
         except Exception:
@@ -203,6 +155,8 @@ class Engine:
             try:
                 prepared = self.crew.prepared_items(how, [item])
             except Exception as error:
+                with self._changing:
+                    self.submitted += 1
                 what = f"the arguments of {task_name(job.function)} cannot be sent"
                 self._fail_one(job, index, Outcome(error=unsendable(what, error)))
             else:
@@ -277,11 +231,12 @@ class Engine:
         with self._changing:
             if batch.told == batch.count:
                 return
-            batch.told = index + len(values)
+            batch.told = told = index + len(values)
             self.finished += len(values)
         if not batch.cancelled:
             batch.job._deliver(batch.first + index, values, seconds)
-        self._forget_if_told(batch)
+        if told == batch.count:
+            self._forget(batch)
 
     def erred(self, batch: Batch, index: int, outcome: Outcome, again: Any) -> None:
         """An item of a batch came to an error; again: as it is sent, if it may be retried."""
@@ -340,7 +295,7 @@ class Engine:
     def _send_part(self, batch: Batch, items: Any, start: int, stop: int) -> None:
         """Send items of a batch again that nobody has failed to do."""
         if start < stop:
-            how, first = batch.how | How.SURE, batch.first + start
+            how, first = batch.how | SURE, batch.first + start
             function, part = batch.function, items[start:stop]
             self._send(Batch(batch.job, function, how, part, first, batch.policy, batch.attempts))
 
@@ -377,6 +332,8 @@ class Engine:
             else:
                 error = None
                 batch.serial = next(self._serials)
+                if batch.attempts == 0 and not batch.how & SURE:
+                    self.submitted += batch.count
                 self._batches[batch.serial] = batch
                 self.timed += batch.policy.timeout is not None
         if error is not None:
@@ -410,7 +367,9 @@ class Engine:
         with self._changing:
             if self._batches.pop(batch.serial, None) is None:
                 return
-            self.timed -= batch.policy.timeout is not None
+            if batch.policy.timeout is not None:
+                self.timed -= 1
         if batch.cancelled:
             self.crew.forget(batch)
-        self._leave_if_done()
+        if self.closed:
+            self._leave_if_done()

@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, TypeVar
 
-from treadle._pool.calls import How
+from treadle._pool.calls import CALL, STAR
 from treadle._pool.chunks import Chunks
 from treadle._pool.engine import Batch, Engine, Policy
 from treadle._pool.jobs import ImapIterator, ImapJob
@@ -168,9 +168,9 @@ class Executor(concurrent.futures.Executor):
             future.set_exception(error)
             return future
         if kwargs:
-            future._batch = engine.submit(job, How.CALL, ((args, kwargs),), 0, self._policy, sent)
+            future._batch = engine.submit(job, CALL, ((args, kwargs),), 0, self._policy, sent)
         else:
-            future._batch = engine.submit(job, How.STAR, (args,), 0, self._policy, sent)
+            future._batch = engine.submit(job, STAR, (args,), 0, self._policy, sent)
         if future._batch is not None and future.cancelled():  # while it was sent
             engine.cancel(future._batch)
         return future
@@ -203,9 +203,7 @@ class Executor(concurrent.futures.Executor):
             buffersize = max(len(drawn), 1)
         elif buffersize < 1:
             raise ValueError("buffersize must be None or > 0")
-        job = ImapJob(
-            self._engine, fn, How.STAR, drawn, chunks, buffersize, self._policy, ordered=True
-        )
+        job = ImapJob(self._engine, fn, STAR, drawn, chunks, buffersize, self._policy, ordered=True)
         return _results(ImapIterator(job, self, cancel_when_dropped=False), deadline)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:

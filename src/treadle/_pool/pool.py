@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Literal, TypeVar
 
-from treadle._pool.calls import How
+from treadle._pool.calls import CALL, MAP, STAR
 from treadle._pool.chunks import Chunks
 from treadle._pool.engine import Engine, Policy
 from treadle._pool.jobs import AsyncResult, ImapIterator, ImapJob, MapResult
@@ -141,9 +141,9 @@ class Pool:
         policy = self._policy_with(timeout, retries, backoff, priority)
         result: AsyncResult[T] = AsyncResult(self._engine, func, callback, error_callback, self)
         if kwds:
-            result._start(How.CALL, (tuple(args), dict(kwds)), policy)
+            result._start(CALL, (tuple(args), dict(kwds)), policy)
         else:
-            result._start(How.STAR, tuple(args), policy)
+            result._start(STAR, tuple(args), policy)
         return result
 
     def map(
@@ -172,7 +172,7 @@ class Pool:
         [3, 2, 1]
         """
         policy = self._policy_with(timeout, retries, backoff, priority)
-        return self._map(How.MAP, func, iterable, chunksize, policy).get()
+        return self._map(MAP, func, iterable, chunksize, policy).get()
 
     def map_async(
         self,
@@ -196,7 +196,7 @@ class Pool:
         """
         policy = self._policy_with(timeout, retries, backoff, priority)
         callbacks = callback, error_callback
-        return self._map(How.MAP, func, iterable, chunksize, policy, *callbacks)
+        return self._map(MAP, func, iterable, chunksize, policy, *callbacks)
 
     def starmap(
         self,
@@ -217,7 +217,7 @@ class Pool:
         [8, 9]
         """
         policy = self._policy_with(timeout, retries, backoff, priority)
-        return self._map(How.STAR, func, iterable, chunksize, policy).get()
+        return self._map(STAR, func, iterable, chunksize, policy).get()
 
     def starmap_async(
         self,
@@ -241,7 +241,7 @@ class Pool:
         """
         policy = self._policy_with(timeout, retries, backoff, priority)
         callbacks = callback, error_callback
-        return self._map(How.STAR, func, iterable, chunksize, policy, *callbacks)
+        return self._map(STAR, func, iterable, chunksize, policy, *callbacks)
 
     def imap(
         self,
@@ -304,7 +304,7 @@ class Pool:
         error_callback: Callable[[BaseException], object] | None = None,
     ) -> MapResult[T]:
         self._engine.check_open()
-        items: list[Any] = list(iterable) if how == How.MAP else [tuple(each) for each in iterable]
+        items: list[Any] = list(iterable) if how == MAP else [tuple(each) for each in iterable]
         count = self._workers.count
         chunks = Chunks(count, chunksize)
         result: MapResult[T] = MapResult(
@@ -330,7 +330,7 @@ class Pool:
         elif buffersize < 1:
             raise ValueError(f"buffersize must be 1 or more, not {buffersize}")
         job = ImapJob(
-            self._engine, func, How.MAP, iterable, chunks, buffersize, policy, ordered=ordered
+            self._engine, func, MAP, iterable, chunks, buffersize, policy, ordered=ordered
         )
         return ImapIterator(job, self)
 

@@ -30,7 +30,7 @@ from treadle._errors import (
     WorkerDiedError,
 )
 from treadle._pool import calls
-from treadle._pool.calls import packed_items, task_name, unsendable
+from treadle._pool.calls import ENCLOSED, packed_items, task_name, unsendable
 from treadle._pool.engine import Batch, Engine
 from treadle._pool.worker import Setup, work
 from treadle._running.ends import Ends
@@ -116,9 +116,11 @@ class ProcessCrew:
         if timeout is not None and timeout < self._hurry:
             self._hurry = timeout
             self._tell(())  # the supervisor is to look earlier than it meant to
-        message = -batch.policy.priority, batch.serial, [int(batch.how), batch.function, items]
+        how = batch.how
+        if batch.count > 1 and type(items) is tuple:
+            how, items = how | ENCLOSED, [items]
         try:
-            self._tasks.put(message)
+            self._tasks.put((-batch.policy.priority, batch.serial, how, batch.function, items))
         except ShutDown:  # the pool has ended meanwhile, and told so
             pass
 

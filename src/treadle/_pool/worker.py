@@ -20,17 +20,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from treadle._core import Lease, PriorityQueue, Queue, Roster
+from treadle._core import PriorityQueue, Queue, Roster
 from treadle._errors import ArenaFullError, ShutDown, TaskError, WorkerMemoryError
 from treadle._pool import current
 from treadle._pool.calls import (
     BROKEN,
+    ENCLOSED,
     ERROR,
+    MAP,
     READY,
+    RETRY,
     RETURNED,
+    SURE,
     VALUES,
     WHOLE,
-    How,
+    Items,
     caller,
     plain,
     task_name,
@@ -127,6 +131,9 @@ class _Worker:
         self._setup = setup
         self._starved = False  # a task ran out of memory: let the system have it back
         self._reported = 0  # nanoseconds: when it last told values
+        # Rebuilt once for all the calls of it that follow each other.
+        self._packed_function: Packed = ()
+        self._function: Callable[..., Any] = len
 
     def run(self) -> None:
         tasks, left = self._tasks, self._setup.max_tasks
@@ -135,8 +142,14 @@ class _Worker:
                 lease = tasks.lease()
             except ShutDown:
                 return
-            if not self._serve(lease):
-                return
+            _, serial, how, function, items = lease.item
+            if how & ENCLOSED:
+                how, items = how ^ ENCLOSED, items[0]
+            if lease.deliveries > 1:
+                self.send((RETURNED, serial, how, function, items))
+            elif not self._serve(serial, how, function, items):
+                return  # without acknowledging: whoever stopped the task says what came of it
+            lease.ack()
             if left is not None:
                 left -= 1
 
@@ -154,32 +167,39 @@ class _Worker:
                     raise
                 time.sleep(_PAUSE)
 
-    def _serve(self, lease: Lease[Any]) -> bool:
+    def _serve(self, serial: int, how: int, packed_function: Packed, items: Items) -> bool:
         """Run a batch; returns whether the worker goes on."""
-        _, serial, (how, function, items) = lease.item
-        if lease.deliveries > 1:
-            self.send((RETURNED, serial, how, function, items))
-            lease.ack()
-            return True
-        if self._roster.begin(self._seat, serial) and not how & How.SURE:
-            goes_on = self._roster.finish(self._seat)
-            self.send((RETURNED, serial, how, function, items))
-            lease.ack()
+        seat, roster = self._seat, self._roster
+        if roster.begin(seat, serial) and not how & SURE:
+            goes_on = roster.finish(seat)
+            self.send((RETURNED, serial, how, packed_function, items))
             return goes_on
         self._reported = time.monotonic_ns()
-        try:
-            called = unpack(function)
-        except Exception as error:
-            told = unsendable("the function of this task cannot be rebuilt in a worker", error)
-            self._tell_error(serial, WHOLE, told, None)
+        function = self._function
+        if packed_function != self._packed_function:
+            try:
+                function = unpack(packed_function)
+            except Exception as error:
+                told = unsendable("the function of this task cannot be rebuilt in a worker", error)
+                self._tell_error(serial, WHOLE, told, None)
+                return roster.finish(seat)
+            self._function, self._packed_function = function, packed_function
+        if how == MAP and len(items) == 1 and type(items) is tuple:
+            self._run_one(serial, function, items)
         else:
-            self._run(serial, how, called, items)
-        goes_on = self._roster.finish(self._seat)
-        if goes_on:  # else whoever stopped the task says what came of it
-            lease.ack()
-        return goes_on
+            self._run(serial, how, function, items)
+        return roster.finish(seat)
 
-    def _run(self, serial: int, how: int, function: Callable[..., Any], items: Any) -> None:
+    def _run_one(self, serial: int, function: Callable[..., Any], items: Items) -> None:
+        """As _run, for the most frequent of batches."""
+        try:
+            value = function(items[0])
+        except BaseException as error:
+            self._tell_error(serial, 0, self._judged(error, function), None)
+        else:
+            self._tell_values(serial, 0, [value], function)
+
+    def _run(self, serial: int, how: int, function: Callable[..., Any], items: Items) -> None:
         call, step_to, seat = caller(how, function), self._roster.step, self._seat
         packed = type(items) is list
         first, values = 0, list[Any]()
@@ -193,7 +213,7 @@ class _Worker:
                 if values:
                     self._tell_values(serial, first, values, function)
                 first, values = step + 1, []
-                again = items[step : step + 1] if how & How.RETRY else None
+                again = items[step : step + 1] if how & RETRY else None
                 self._tell_error(serial, step, self._judged(error, function), again)
         if values:
             self._tell_values(serial, first, values, function)
@@ -212,7 +232,10 @@ class _Worker:
         now = time.monotonic_ns()
         took, self._reported = now - self._reported, now
         if plain(values):
-            self._tell_packed(serial, first, took, tuple(values), function)
+            try:
+                self._results.put((VALUES, serial, first, took, tuple(values)))
+            except ArenaFullError:
+                self._tell_packed(serial, first, took, tuple(values), function)
             return
         packed: list[Packed] = []
         for index, value in enumerate(values, first):
