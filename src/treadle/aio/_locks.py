@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from treadle._core import PENDING, ReadPlace, TaskIdentity, Waiter
-from treadle.aio._loops import identity_of_task
+from treadle.aio._loops import identity_of_caller, identity_of_task, returns_coroutine
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -122,12 +122,15 @@ class Lock(Entered):
         """
         return Recovery(self._lock._recovery_for_task(), timeout)
 
-    # What a condition asks of its lock.
+    # What a condition asks of its lock. `owner`: who waits, as far as the lock tells owners apart.
 
-    def _is_owned(self) -> bool:
+    def _caller(self) -> None:
+        return None
+
+    def _is_owned(self, owner: None = None) -> bool:
         return self._lock.locked()
 
-    def _release_save(self) -> None:
+    def _release_save(self, owner: None) -> None:
         self._lock.release()
 
     async def _restore(self, saved: Any) -> None:
@@ -155,9 +158,23 @@ class RLock(Entered):
         self._lock = lock
         self._holder: TaskIdentity | None = None  # who has taken it by this view, latest
 
-    async def acquire(self, blocking: bool = True, timeout: float | None = -1) -> bool:
-        """As ``treadle.RLock.acquire``, for the calling task."""
-        identity = identity_of_task()
+    @returns_coroutine
+    def acquire(
+        self, blocking: bool = True, timeout: float | None = -1
+    ) -> Coroutine[Any, Any, bool]:
+        """As ``treadle.RLock.acquire``, for the calling task.
+
+        The task that makes the call owns the lock, also where another one runs the coroutine, as
+        with ``asyncio.wait_for`` before Python 3.12. Code of your own that a task of its own runs
+        calls for that task, and takes the lock with it to its end: for a time limit, prefer
+        ``timeout=`` to ``asyncio.wait_for``.
+        """
+        return self._acquire(identity_of_caller(), blocking, timeout)
+
+    async def _acquire(
+        self, caller: TaskIdentity | None, blocking: bool, timeout: float | None
+    ) -> bool:
+        identity = caller or identity_of_task()
         left = _acquire_timeout(blocking, timeout)
         result = await Waiter(functools.partial(self._lock._attempt_by, identity), left)
         if result is PENDING:
@@ -177,11 +194,14 @@ class RLock(Entered):
         """As ``treadle.RLock.recover``, for the calling task."""
         return Recovery(self._lock._recovery_by(identity_of_task()), timeout)
 
-    def _is_owned(self) -> bool:
-        return self._lock._is_owned_by(identity_of_task())
+    def _caller(self) -> TaskIdentity | None:
+        return identity_of_caller()
 
-    def _release_save(self) -> tuple[TaskIdentity, int]:
-        identity = identity_of_task()
+    def _is_owned(self, owner: TaskIdentity | None = None) -> bool:
+        return self._lock._is_owned_by(owner or identity_of_task())
+
+    def _release_save(self, owner: TaskIdentity | None) -> tuple[TaskIdentity, int]:
+        identity = owner or identity_of_task()
         return identity, self._lock._release_save_by(identity)
 
     async def _restore(self, saved: Any) -> None:
@@ -261,9 +281,20 @@ class RWLock:
         """As ``treadle.RWLock.recover``, for the calling task."""
         return Recovery(self._lock._recovery_by(identity_of_task()), timeout)
 
-    async def acquire_read(self, blocking: bool = True, timeout: float | None = -1) -> bool:
-        """As ``treadle.RWLock.acquire_read``, for the calling task."""
-        identity, place, lock = identity_of_task(), ReadPlace(), self._lock
+    @returns_coroutine
+    def acquire_read(
+        self, blocking: bool = True, timeout: float | None = -1
+    ) -> Coroutine[Any, Any, bool]:
+        """As ``treadle.RWLock.acquire_read``, for the calling task: see ``RLock.acquire``.
+
+        For a time limit, prefer ``timeout=`` to ``asyncio.wait_for``.
+        """
+        return self._acquire_read(identity_of_caller(), blocking, timeout)
+
+    async def _acquire_read(
+        self, caller: TaskIdentity | None, blocking: bool, timeout: float | None
+    ) -> bool:
+        identity, place, lock = caller or identity_of_task(), ReadPlace(), self._lock
         attempt = functools.partial(lock._attempt_read_by, identity, place)
         try:
             result = await Waiter(attempt, _acquire_timeout(blocking, timeout))
@@ -273,9 +304,20 @@ class RWLock:
             raise
         return result is not PENDING or lock._cancel_read_by(identity, place)
 
-    async def acquire_write(self, blocking: bool = True, timeout: float | None = -1) -> bool:
-        """As ``treadle.RWLock.acquire_write``, for the calling task."""
-        identity, lock = identity_of_task(), self._lock
+    @returns_coroutine
+    def acquire_write(
+        self, blocking: bool = True, timeout: float | None = -1
+    ) -> Coroutine[Any, Any, bool]:
+        """As ``treadle.RWLock.acquire_write``, for the calling task: see ``RLock.acquire``.
+
+        For a time limit, prefer ``timeout=`` to ``asyncio.wait_for``.
+        """
+        return self._acquire_write(identity_of_caller(), blocking, timeout)
+
+    async def _acquire_write(
+        self, caller: TaskIdentity | None, blocking: bool, timeout: float | None
+    ) -> bool:
+        identity, lock = caller or identity_of_task(), self._lock
         attempt = functools.partial(lock._attempt_write_by, identity)
         result = PENDING
         try:

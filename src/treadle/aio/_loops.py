@@ -6,9 +6,11 @@ import asyncio
 import sys
 import weakref
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from treadle._core import TaskIdentity
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
 class _TrioSignal:
@@ -141,6 +143,28 @@ def identity_of_task() -> TaskIdentity:
         name = task.get_name() if hasattr(task, "get_name") else task.name
         identity = _identities[task] = TaskIdentity(name)
     return identity
+
+
+def identity_of_caller() -> TaskIdentity | None:
+    """For a method that returns a coroutine: what its caller goes by. None: no task calls it.
+
+    The coroutine may run in another task, which is nobody to its author: ``asyncio.wait_for`` makes
+    one before Python 3.12, as ``asyncio.create_task`` and ``gather`` always do.
+    """
+    try:
+        return identity_of_task()
+    except RuntimeError:
+        return None
+
+
+if sys.version_info >= (3, 12):
+    from inspect import markcoroutinefunction as returns_coroutine
+else:
+
+    def returns_coroutine(method: _Method) -> _Method:
+        """Marks a method for ``asyncio.iscoroutinefunction``."""
+        method._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]
+        return method
 
 
 async def surely(until: Callable[[], Awaitable[Any]]) -> None:

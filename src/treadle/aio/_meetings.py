@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from treadle._core import PENDING, Waiter
 from treadle.aio._locks import Entered, Lock, Recovery, RLock
-from treadle.aio._loops import surely
+from treadle.aio._loops import returns_coroutine, surely
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -49,9 +49,15 @@ class Condition(Entered):
     ) -> None:
         await self._lock.__aexit__(kind, error, trace)
 
-    async def acquire(self, blocking: bool = True, timeout: float | None = -1) -> bool:
-        """Acquires the lock, as ``treadle.Lock.acquire``."""
-        return await self._lock.acquire(blocking, timeout)
+    @returns_coroutine
+    def acquire(
+        self, blocking: bool = True, timeout: float | None = -1
+    ) -> Coroutine[Any, Any, bool]:
+        """Acquires the lock, as its ``aio.acquire``: an RLock for the task that makes this call.
+
+        For a time limit, prefer ``timeout=`` to ``asyncio.wait_for``.
+        """
+        return self._lock.acquire(blocking, timeout)
 
     def release(self) -> None:
         """Releases the lock."""
@@ -65,14 +71,22 @@ class Condition(Entered):
         """As ``treadle.Condition.recover``."""
         return self._lock.recover(timeout)
 
-    async def wait(self, timeout: float | None = None) -> bool:
-        """As ``treadle.Condition.wait``. Cancelled, it raises with the lock held again."""
-        if not self._lock._is_owned():
+    @returns_coroutine
+    def wait(self, timeout: float | None = None) -> Coroutine[Any, Any, bool]:
+        """As ``treadle.Condition.wait``. Cancelled, it raises with the lock held again.
+
+        The task that makes the call holds the lock, before and after, also where another one runs
+        the coroutine, as with ``asyncio.wait_for`` before Python 3.12.
+        """
+        return self._wait(self._lock._caller(), timeout)
+
+    async def _wait(self, owner: Any, timeout: float | None) -> bool:
+        if not self._lock._is_owned(owner):
             raise RuntimeError("cannot wait on un-acquired lock")
         core = self._core
         ticket = core._enlist()
         try:
-            saved = self._lock._release_save()
+            saved = self._lock._release_save(owner)
             restore = functools.partial(self._lock._restore, saved)
             try:
                 try:
@@ -93,15 +107,23 @@ class Condition(Entered):
             raise
         return result is not PENDING or core._cancel(ticket)
 
-    async def wait_for(self, predicate: Callable[[], Any], timeout: float | None = None) -> Any:
-        """As ``treadle.Condition.wait_for``."""
+    @returns_coroutine
+    def wait_for(
+        self, predicate: Callable[[], Any], timeout: float | None = None
+    ) -> Coroutine[Any, Any, Any]:
+        """As ``treadle.Condition.wait_for``, for the task that makes the call, as ``wait``."""
+        return self._wait_for(self._lock._caller(), predicate, timeout)
+
+    async def _wait_for(
+        self, owner: Any, predicate: Callable[[], Any], timeout: float | None
+    ) -> Any:
         deadline = None if timeout is None else time.monotonic() + timeout
         result = predicate()
         while not result:
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
                 break
-            await self.wait(left)
+            await self._wait(owner, left)
             result = predicate()
         return result
 
