@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from typing import Any
 
 import pytest
@@ -162,3 +163,73 @@ def test_a_task_that_writes_keeps_readers_and_writers_out(shared: bool, loop: Lo
         return await lock.aio.acquire_write(False)
 
     loop.run(main())
+
+
+_left_by_a_task = pytest.mark.parametrize(
+    ("make", "acquire"),
+    [
+        (treadle.RLock, lambda lock: lock.aio.acquire()),
+        (treadle.RWLock, lambda lock: lock.aio.acquire_write()),
+    ],
+    ids=["RLock", "RWLock"],
+)
+
+
+@pytest.mark.slow
+@_left_by_a_task
+def test_who_finds_that_a_task_ended_holding_is_told_which(
+    make: Any, acquire: Any, loop: Loop
+) -> None:
+    """Also by a task that the arena hears of only now: it is not given the dead one's record."""
+    ended = (
+        rf"lock 'left' was held by pid {os.getpid()} \(task careless\); the task ended without "
+        r"releasing it, its process lives; call recover\(\) before use\. "
+        r"asyncio\.wait_for\(\) may .* use timeout= instead"
+    )
+
+    async def hold(lock: Any) -> None:
+        await acquire(lock)
+
+    async def take(lock: Any) -> None:
+        with pytest.raises(treadle.OwnerDiedError, match=ended):
+            await acquire(lock)
+
+    async def main() -> None:
+        lock = make(label="left")
+        await spawn(hold(lock), name="careless")
+        gc.collect()
+        assert "(task careless)" in repr(lock)
+        await spawn(take(lock))
+        assert "(task careless)" in repr(lock)
+        await spawn(take(lock))  # who comes later is told the same
+
+    loop.run(main())
+
+
+def test_a_release_by_another_task_says_whose_lock_it_is(loop: Loop) -> None:
+    async def release(release: Any, expected: str) -> None:
+        with pytest.raises(RuntimeError, match=expected):
+            release()
+
+    async def main() -> None:
+        lock, rwlock = treadle.RLock(label="jobs"), treadle.RWLock(label="index")
+        mine = rf"pid {os.getpid()} \(task mine\) holds it, not this task; asyncio\.wait_for\(\) "
+        async with lock.aio, rwlock.aio.write():
+            expected = f"un-acquired lock 'jobs': {mine}"
+            await spawn(release(lock.aio.release, expected))
+            expected = f"this task does not hold lock 'index' for writing: {mine}"
+            await spawn(release(rwlock.aio.release_write, expected))
+        private = treadle.RLock(shared=False)
+        async with private.aio, rwlock.aio.read():
+            expected = r"another task, or a thread, holds it.*asyncio\.wait_for\(\)"
+            await spawn(release(private.aio.release, expected))
+            expected = r"for reading; another task, or a thread, does.*asyncio\.wait_for\(\)"
+            await spawn(release(rwlock.aio.release_read, expected))
+        with pytest.raises(RuntimeError) as caught:
+            lock.aio.release()
+        assert "wait_for" not in str(caught.value)  # nobody holds it
+
+    async def named() -> None:
+        await spawn(main(), name="mine")
+
+    loop.run(named())

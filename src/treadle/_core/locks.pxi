@@ -14,7 +14,7 @@ cdef bint _takes_over(on_owner_death) except -1:
 # ---- What is said about the owners of locks
 
 cdef tuple _identity(const Handle& handle, Token owner, uint64_t holder):
-    """(pid, thread id, thread name) of an owner who lives. `holder`: as the lock's body has it."""
+    """(pid, thread id, thread or task name, is it a task) of an owner who lives. `holder`: as the lock's body has it."""
     cdef Identity identity
     identify(handle.mapping, owner, holder, identity)
     if handle.mapping == NULL and identity.pid != os.getpid():
@@ -23,7 +23,26 @@ cdef tuple _identity(const Handle& handle, Token owner, uint64_t holder):
     name = (<bytes>(<char*>identity.name)).decode("utf-8", "ignore")
     if not name and identity.pid == os.getpid():
         name = next((t.name for t in threading.enumerate() if t.native_id == identity.tid), "")
-    return identity.pid, identity.tid, name
+    return identity.pid, identity.tid, name, identity.task
+
+
+cdef str _holder_text(tuple holder):
+    pid, thread_id, name, is_task = holder
+    return f"pid {pid} ({'task' if is_task else 'thread'} {name or thread_id})"
+
+
+# Where a task meets what another task holds, or held when it ended.
+cdef str _OF_WAIT_FOR = (
+    "asyncio.wait_for() may run a coroutine in a task of its own (before Python 3.12), which then is the owner: "
+    "use timeout= instead"
+)
+
+cdef str _not_the_holder(tuple holder, bint shared):
+    """What the message of a task's release says about who holds the lock; nothing, if nobody does."""
+    if holder is None:
+        return ""
+    who = _holder_text(holder) if shared else "another task, or a thread,"
+    return f": {who} holds it, not this task; {_OF_WAIT_FOR}"
 
 
 cdef bytes _adopted(str label, const Handle& handle, Token dead):
@@ -33,11 +52,19 @@ cdef bytes _adopted(str label, const Handle& handle, Token dead):
     ).encode()
 
 
-cdef _raise_inconsistent(str label, const Handle& handle, bint just_found, Token dead, uint64_t holder):
+# `by_thread`: it is of threads and tasks, not of processes, so that it is inconsistent, too, when one of those has ended.
+cdef _raise_inconsistent(str label, const Handle& handle, bint just_found, Token dead, uint64_t holder, bint by_thread):
+    cdef Identity identity
+    identify(handle.mapping, dead, holder, identity)
     who = _who(handle, dead, holder)
+    if identity.task and is_of_living_process(handle, dead) and not is_of_living_thread(handle, dead):
+        raise OwnerDiedError(
+            f"lock {label!r} was held by {who}; the task ended without releasing it, its process lives; "
+            f"call recover() before use. {_OF_WAIT_FOR}"
+        )
     if just_found:
         what = f"was held by {who}, which was killed or ended without releasing it"
-    elif is_of_living_process(handle, dead):
+    elif is_of_living_thread(handle, dead) if by_thread else is_of_living_process(handle, dead):
         what = f"is inconsistent, and {who}, which took it to repair it, gave up"
     else:
         what = f"was held by {who}, which ended, and nobody has repaired it yet"
@@ -101,7 +128,7 @@ cdef class _LockState:
         _tell()
         if result == TIMEOUT:
             return False
-        _raise_inconsistent(self._label(), self.handle, result == OWNER_DIED, dead, self.body.holder)
+        _raise_inconsistent(self._label(), self.handle, result == OWNER_DIED, dead, self.body.holder, reentrant)
 
     cdef int _acquired(self, Token dead) except -1:
         """Says who died holding the lock; if that raises, the lock is free again."""
@@ -132,7 +159,7 @@ cdef class _LockState:
         if result == DONE:
             self._acquired(dead)
             return True
-        _raise_inconsistent(self._label(), self.handle, result == OWNER_DIED, dead, self.body.holder)
+        _raise_inconsistent(self._label(), self.handle, result == OWNER_DIED, dead, self.body.holder, reentrant)
 
     # As _take_again, for a task that waits.
     cdef object _attempt_again(self, Token token, bint reentrant, uint32_t recursion, Waiter waiter):
@@ -179,7 +206,7 @@ cdef class _LockState:
             raise interruption
         if dead != 0 and self.handle.mapping != NULL:
             if not self.take_over:
-                _raise_inconsistent(self._label(), self.handle, True, dead, self.body.holder)
+                _raise_inconsistent(self._label(), self.handle, True, dead, self.body.holder, True)
             PyErr_WarnEx(OwnerDiedWarning, _adopted(self._label(), self.handle, dead), 1)
 
     cdef _raise_not_held(self):
@@ -197,7 +224,7 @@ cdef class _LockState:
     cdef _owner(self):
         cdef int64_t since = self.body.since
         cdef tuple holder = self._holder()
-        return None if holder is None else _records().Holder(*holder, since / 1e9)
+        return None if holder is None else _records().Holder(*holder[:3], since / 1e9)
 
     cdef _statistics(self):
         locked = lock_is_held(self.body, self.handle)
@@ -220,8 +247,7 @@ cdef class _LockState:
             state = "locked"
             holder = self._holder()  # not _owner(): a repr must not import anything
             if holder is not None:
-                pid, thread_id, thread_name = holder
-                by = f", held by pid {pid} (thread {thread_name or thread_id})"
+                by = f", held by {_holder_text(holder)}"
         storage = "shared" if self.handle.mapping != NULL else "private"
         return f"<{state} treadle.{name} object {self._label()!r} at {<size_t><void*>self:#x}, {storage}{by}>"
 
@@ -684,7 +710,10 @@ cdef class RLock(_LockState):
 
     def _release_by(self, TaskIdentity identity not None):
         if rlock_release(self.body, self.handle, identity.token_in(self.handle)) != DONE:
-            raise RuntimeError("cannot release un-acquired lock")
+            if lock_is_inconsistent(self.body):
+                self._raise_not_held()
+            who = _not_the_holder(self._holder(), self.handle.mapping != NULL)
+            raise RuntimeError(f"cannot release un-acquired lock {self._label()!r}{who}")
         _tell()
 
     def _is_owned_by(self, TaskIdentity identity not None):

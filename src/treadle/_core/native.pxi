@@ -95,6 +95,7 @@ cdef extern from "sync_ops.hpp" namespace "treadle::core" nogil:
         int32_t pid
         int32_t tid
         char name[40]
+        bint task
 
     char* body_of(SharedBlock*)
     void drop_slot(Mapping*, uint32_t)

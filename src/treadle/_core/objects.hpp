@@ -188,23 +188,28 @@ inline AttachFailure attach_object(Mapping* mapping, Token token, const Ticket& 
 struct Identity {
     std::int32_t pid, tid;  // 0: not known any more
     char name[40];
+    bool task;
 };
 inline void identify(Mapping* mapping, Token token, std::uint64_t holder, Identity& who) noexcept {
-    who = Identity{static_cast<std::int32_t>(holder >> 32), static_cast<std::int32_t>(holder & 0xffffffff), {}};
+    who = Identity{static_cast<std::int32_t>(holder >> 32), static_cast<std::int32_t>(holder & 0xffffffff), {}, false};
     if (mapping == nullptr || token == word::kNobody) return;
     const auto* record = mapping->arena.registry.participant_of(token);
     if (record == nullptr) return;
     const std::int32_t pid = record->pid.load(std::memory_order_relaxed);
-    if (who.pid != pid) who = Identity{pid, 0, {}};  // a former holder's: this one died before it had noted itself
+    if (who.pid != pid) who = Identity{pid, 0, {}, false};  // a former holder's: this one died before it had noted itself
     // The thread may have ended (its serial + 1), and its record may serve another thread of that process (beyond).
     if (((record->serial.load(std::memory_order_acquire) - arena::token_serial(token)) & arena::kIndexMask) > 1) return;
     who.tid = record->tid;
     std::memcpy(who.name, record->name, sizeof who.name);
     who.name[sizeof who.name - 1] = 0;
+    who.task = record->task;
 }
 
 inline bool is_of_living_process(const Handle& handle, Token token) noexcept {
     return handle.mapping != nullptr && handle.mapping->arena.registry.alive(token);
+}
+inline bool is_of_living_thread(const Handle& handle, Token token) noexcept {
+    return handle.mapping != nullptr && handle.mapping->arena.registry.thread_alive(token);
 }
 
 inline bool is_of_living_thread(const Handle& handle, Token token) noexcept {

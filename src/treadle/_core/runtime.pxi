@@ -451,4 +451,5 @@ cdef str _who(const Handle& handle, Token token, uint64_t holder):
     if identity.pid == 0:
         return "a process no longer on record" if handle.mapping != NULL else "a thread that a fork has left behind"
     name = (<bytes>(<char*>identity.name)).decode("utf-8", "ignore")
-    return f"pid {identity.pid} (thread {name or identity.tid})" if name or identity.tid else f"pid {identity.pid}"
+    kind = "task" if identity.task else "thread"
+    return f"pid {identity.pid} ({kind} {name or identity.tid})" if name or identity.tid else f"pid {identity.pid}"

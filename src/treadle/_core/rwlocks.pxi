@@ -183,7 +183,7 @@ cdef class RWLock:
         """
         cdef int64_t since = self.body.since
         cdef tuple holder = self._holder()
-        return None if holder is None else _records().Holder(*holder, since / 1e9)
+        return None if holder is None else _records().Holder(*holder[:3], since / 1e9)
 
     @property
     def readers(self):
@@ -377,15 +377,17 @@ cdef class RWLock:
             raise RuntimeError(
                 f"this {who} holds lock {self._label()!r} for {held}, and would wait for itself; release that first"
             )
-        _raise_inconsistent(self._label(), self.handle, result == OWNER_DIED, dead, self.body.holder)
+        _raise_inconsistent(self._label(), self.handle, result == OWNER_DIED, dead, self.body.holder, True)
 
     cdef bint _end_read(self) except -1:
         return self._end_read_as(_token(self.handle))
 
     cdef bint _end_read_as(self, Token token) except -1:
         if rwlock_end_read(self.body, self.handle, token) != DONE:
-            who = "thread" if token == _token(self.handle) else "task"
-            raise RuntimeError(f"this {who} does not hold lock {self._label()!r} for reading")
+            if token == _token(self.handle):
+                raise RuntimeError(f"this thread does not hold lock {self._label()!r} for reading")
+            hint = "" if self._reads() == 0 else f"; another task, or a thread, does; {_OF_WAIT_FOR}"
+            raise RuntimeError(f"this task does not hold lock {self._label()!r} for reading{hint}")
         _tell()
         return True
 
@@ -403,7 +405,8 @@ cdef class RWLock:
             raise RuntimeError(
                 f"cannot release lock {self._label()!r}: its owner died, and it is not held; call recover() before use"
             )
-        raise RuntimeError(f"this {who} does not hold lock {self._label()!r} for writing")
+        hint = "" if who == "thread" else _not_the_holder(self._holder(), self.handle.mapping != NULL)
+        raise RuntimeError(f"this {who} does not hold lock {self._label()!r} for writing{hint}")
 
     def __repr__(self):
         state, by = "unlocked", ""
@@ -416,8 +419,7 @@ cdef class RWLock:
         else:
             holder = self._holder()  # not self.owner: a repr must not import anything
             if holder is not None:
-                pid, thread_id, thread_name = holder
-                state, by = "locked", f", written by pid {pid} (thread {thread_name or thread_id})"
+                state, by = "locked", f", written by {_holder_text(holder)}"
         storage = "shared" if self.handle.mapping != NULL else "private"
         return f"<{state} treadle.RWLock object {self._label()!r} at {<size_t><void*>self:#x}, {storage}{by}>"
 

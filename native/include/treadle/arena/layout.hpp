@@ -21,7 +21,7 @@ namespace treadle::arena {
 using Offset = std::uint64_t;  // from the arena's first byte; 0 is none
 
 inline constexpr std::uint64_t kMagic = 0x3130'656c'6461'6572;  // "readle01", little-endian
-inline constexpr std::uint32_t kLayoutVersion = 2;  // of everything in an arena: bodies, frames and the codec, too
+inline constexpr std::uint32_t kLayoutVersion = 3;  // of everything in an arena: bodies, frames and the codec, too
 
 inline constexpr std::uint64_t kUnit = 64 * 1024;
 inline constexpr std::uint64_t kCapacity = std::uint64_t{64} << 30;  // virtual; DESIGN.md's reservation
@@ -132,7 +132,8 @@ struct alignas(64) ParticipantRecord {
     typename World::template Atom<std::int64_t> waiting_since;   // CLOCK_MONOTONIC, ns
     typename World::template Atom<std::int32_t> pid;             // kept after its death, for the obituary
     char name[40];
-    char where[44];                                              // file:line that it waits at
+    char where[43];                                              // file:line that it waits at
+    bool task;                                                   // of an event loop, which the thread runs
 };
 
 inline constexpr std::uint32_t kRecordBytes = 128;

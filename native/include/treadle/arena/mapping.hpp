@@ -190,20 +190,7 @@ public:
     }
 
     // A token for one task of this thread's; end_task() when it is over. kNobody: the arena's limit.
-    word::Token register_task(const char* name) noexcept {
-        word::Token token = word::kNobody;
-        insist([&](auto& who, word::Wait& wait) {
-            if (arena.enter(who, wait) == word::Result::blocked) return word::Result::blocked;
-            if (own_count_ != own_room_ || grow_own()) {
-                const std::uint32_t former = idle_participant();
-                token = arena.registry.add_participant(process, former, system.pid, platform::current_tid(), name);
-                if (token != word::kNobody && former == kNoRecord) own_[own_count_++] = token_index(token);
-            }
-            arena.leave();
-            return word::Result::done;
-        });
-        return token;
-    }
+    word::Token register_task(const char* name) noexcept { return register_participant(name, true); }
     void end_task(word::Token token) noexcept {
         if (member()) arena.registry.end_thread(token);
     }
@@ -212,7 +199,7 @@ public:
     word::Token register_thread(const char* name) noexcept {
         auto* entry = static_cast<ThreadTokens*>(std::malloc(sizeof(ThreadTokens)));
         if (entry == nullptr) return word::kNobody;
-        entry->token = register_task(name);
+        entry->token = register_participant(name, false);
         if (entry->token == word::kNobody) {
             std::free(entry);
             return word::kNobody;
@@ -378,9 +365,40 @@ private:
         return word::kNobody;
     }
 
-    std::uint32_t idle_participant() const noexcept {
-        for (std::uint32_t i = 0; i < own_count_; ++i)
-            if (arena.registry.idle(own_[i])) return own_[i];
+    word::Token register_participant(const char* name, bool task) noexcept {
+        word::Token token = word::kNobody;
+        insist([&](auto& who, word::Wait& wait) {
+            if (arena.enter(who, wait) == word::Result::blocked) return word::Result::blocked;
+            if (own_count_ != own_room_ || grow_own()) {
+                const auto add = [&](std::uint32_t former) {
+                    return arena.registry.add_participant(process, former, system.pid, platform::current_tid(), name, task);
+                };
+                std::uint32_t former = idle_participant(kRemembered);
+                token = add(former);
+                if (token == word::kNobody && (former = idle_participant(0)) != kNoRecord) token = add(former);
+                if (token != word::kNobody && former == kNoRecord) own_[own_count_++] = token_index(token);
+            }
+            arena.leave();
+            return word::Result::done;
+        });
+        return token;
+    }
+    // In turn, and only if more than `others` are idle as well: so that who has ended holding a lock keeps its name for a while.
+    static constexpr std::uint32_t kRemembered = 8;
+    std::uint32_t idle_participant(std::uint32_t others) noexcept {
+        std::uint32_t found = kNoRecord, at = 0;
+        for (std::uint32_t i = 0, idle = 0; i < own_count_; ++i) {
+            const std::uint32_t candidate = next_own_ + i < own_count_ ? next_own_ + i : next_own_ + i - own_count_;
+            if (!arena.registry.idle(own_[candidate])) continue;
+            if (idle++ == 0) {
+                found = own_[candidate];
+                at = candidate;
+            }
+            if (idle > others) {
+                next_own_ = at + 1 < own_count_ ? at + 1 : 0;
+                return found;
+            }
+        }
         return kNoRecord;
     }
     bool grow_own() noexcept {
@@ -448,7 +466,7 @@ private:
         for (Mapping* m = first(); m != nullptr; m = m->next()) {
             m->process = m->child_;
             m->reactor = kReactors;
-            m->own_count_ = 0;
+            m->own_count_ = m->next_own_ = 0;
             m->home_.store(word::kNobody, std::memory_order_relaxed);
             m->handles.forget_chunks();
             const bool known = m->system.refresh() && platform::namespaces() == m->arena.header().namespaces;
@@ -494,7 +512,7 @@ private:
     std::uint32_t child_ = kNoRecord;  // between before_fork and after_fork
     int child_lock_ = -1;
     std::uint32_t* own_ = nullptr;  // participants that belong to this process
-    std::uint32_t own_count_ = 0, own_room_ = 0;
+    std::uint32_t own_count_ = 0, own_room_ = 0, next_own_ = 0;
 };
 
 }  // namespace treadle::arena

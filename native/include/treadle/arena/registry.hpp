@@ -110,9 +110,10 @@ public:
     }
 
     // A token for a thread of process `owner`; kNobody: the arena's limit. `former`: a participant of the same process
-    // whose thread has ended, to be used again, or kNoRecord. A serial is odd while the thread runs.
+    // whose thread has ended, to be used again, or kNoRecord. A serial is odd while the thread runs. `task`: it is one task
+    // of a thread's.
     word::Token add_participant(std::uint32_t owner, std::uint32_t former, std::int32_t pid, std::int32_t tid,
-                                const char* name) noexcept {
+                                const char* name, bool task = false) noexcept {
         const std::uint32_t index = former != kNoRecord ? former : free_participant();
         if (index == kNoRecord) return word::kNobody;
         ParticipantT& p = participant_at(index);
@@ -125,6 +126,7 @@ public:
         p.pid.store(pid, std::memory_order_relaxed);
         std::strncpy(p.name, name, sizeof p.name - 1);
         p.name[sizeof p.name - 1] = 0;
+        p.task = task;
         p.process.store(owner, std::memory_order_release);  // publish
         return make_token(index, generation, serial);
     }
