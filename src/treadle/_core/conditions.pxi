@@ -14,6 +14,12 @@ cdef class Guarded:
     def __exit__(self, kind, error, trace):
         return self._lock.__exit__(kind, error, trace)
 
+    def __aenter__(self):
+        return self.aio.__aenter__()
+
+    def __aexit__(self, kind, error, trace):
+        return self.aio.__aexit__(kind, error, trace)
+
 
 @cython.final
 cdef class ConditionCore:

@@ -82,7 +82,8 @@ cdef class _LockState:
     cdef LockBody own  # the state, if it is private
     cdef bint take_over
     cdef TaskLine tasks  # of this process, that wait through this object: served in order
-    cdef uint32_t releases_owed  # of a Lock, by tasks that do not hold it: see _restore_closed
+    cdef Token task  # that has taken it by this object, if it is an RLock, latest
+    cdef uint32_t releases_owed  # by tasks that do not hold it: see _restore_closed
     cdef object __weakref__
 
     def __cinit__(self, *args, **kwargs):
@@ -413,6 +414,12 @@ cdef class Lock(_LockState):
             self._raise_not_held()
         _tell()
 
+    def __aenter__(self):
+        return self.aio.__aenter__()
+
+    def __aexit__(self, kind, error, trace):
+        return self.aio.__aexit__(kind, error, trace)
+
     def locked(self):
         """Returns whether somebody holds the lock, at this instant.
 
@@ -611,6 +618,12 @@ cdef class RLock(_LockState):
             raise RuntimeError("cannot release un-acquired lock")
         _tell()
 
+    def __aenter__(self):
+        return self.aio.__aenter__()
+
+    def __aexit__(self, kind, error, trace):
+        return self.aio.__aexit__(kind, error, trace)
+
     def locked(self):
         """Returns whether somebody holds the lock, at this instant.
 
@@ -705,8 +718,12 @@ cdef class RLock(_LockState):
             and (self.tasks.count() == 0 or lock_is_mine(self.body, token))
             and rlock_try(self.body, token)
         ):
+            self.task = token
             return True
-        return self._attempt_as(token, True, waiter)
+        attempted = self._attempt_as(token, True, waiter)
+        if attempted is not _PENDING:
+            self.task = token
+        return attempted
 
     def _release_by(self, TaskIdentity identity not None):
         if rlock_release(self.body, self.handle, identity.token_in(self.handle)) != DONE:
@@ -729,13 +746,30 @@ cdef class RLock(_LockState):
         return recursion
 
     def _attempt_restore_by(self, TaskIdentity identity not None, uint32_t recursion, Waiter waiter not None):
-        return self._attempt_again(identity.token_in(self.handle), True, recursion, waiter)
+        cdef Token token = identity.token_in(self.handle)
+        try:
+            return self._attempt_again(token, True, recursion, waiter)
+        finally:
+            if lock_is_mine(self.body, token):
+                self.task = token
 
     def _recovery_by(self, TaskIdentity identity not None):
         return _recovery(self, True, -1, identity)
 
-    def _restore_now_by(self, TaskIdentity identity not None, uint32_t recursion):
-        return self._take_again(identity.token_in(self.handle), True, recursion, 0)
+    # A task's coroutine that is closed runs in no task: who leaves the lock is told by who has come to it. If it was closed in a
+    # condition's wait, and another has the lock, its own exits, which follow at once, are passed over.
+    def _restore_closed_by(self, TaskIdentity identity not None, uint32_t recursion):
+        cdef Token token = identity.token_in(self.handle)
+        if self._take_again(token, True, recursion, 0):
+            self.task = token
+        else:
+            self.releases_owed += recursion + 1
+
+    def _exit_closed(self):
+        if self.releases_owed != 0:
+            self.releases_owed -= 1
+        elif rlock_release(self.body, self.handle, self.task) == DONE:
+            _tell()
 
     # What the standard library's Condition asks of a lock.
 

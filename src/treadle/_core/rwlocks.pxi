@@ -1,5 +1,9 @@
 # rwlocks.pxi: RWLock, and the holds that its read(), write() and recover() return.
 
+class NotEntered(TypeError, AttributeError):
+    """Raised by a with statement over what has several ways in. An AttributeError, too: who asks by ``hasattr`` is told no."""
+
+
 cdef class RWLock:
     """RWLock(*, shared=True, name=None, persist=False, on_owner_death='raise', label=None)\n--\n
     A lock that many may hold for reading, or one for writing; for threads and processes.
@@ -146,6 +150,17 @@ cdef class RWLock:
         cdef _WriteHold hold = _WriteHold.__new__(_WriteHold)
         hold.lock = self
         return hold
+
+    @property
+    def __enter__(self):
+        raise NotEntered(f"lock {self._label()!r} is entered to read or to write: use with lock.read() or with lock.write()")
+
+    @property
+    def __aenter__(self):
+        raise NotEntered(
+            f"lock {self._label()!r} is entered to read or to write: "
+            "use async with lock.aio.read() or async with lock.aio.write()"
+        )
 
     def recover(self, timeout=-1):
         """Returns a context manager that takes the lock for writing even if a writer died, to repair what it guards.

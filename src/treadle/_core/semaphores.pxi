@@ -242,6 +242,12 @@ cdef class Semaphore(_SemaphoreState):
         if self._release(1) != DONE:
             self._raise_too_many()
 
+    def __aenter__(self):
+        return self.aio.__aenter__()
+
+    def __aexit__(self, kind, error, trace):
+        return self.aio.__aexit__(kind, error, trace)
+
     def get_value(self):
         """Returns how many permits are free, at this instant.
 
@@ -375,6 +381,12 @@ cdef class BoundedSemaphore(_SemaphoreState):
     def __exit__(self, kind, error, trace):
         if self._release(1) != DONE:
             self._raise_too_many()
+
+    def __aenter__(self):
+        return self.aio.__aenter__()
+
+    def __aexit__(self, kind, error, trace):
+        return self.aio.__aexit__(kind, error, trace)
 
     def get_value(self):
         """Returns how many permits are free, at this instant.

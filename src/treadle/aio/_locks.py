@@ -152,11 +152,10 @@ class RLock(Entered):
     True
     """
 
-    __slots__ = ("_holder", "_lock")
+    __slots__ = ("_lock",)
 
     def __init__(self, lock: _core.RLock) -> None:
         self._lock = lock
-        self._holder: TaskIdentity | None = None  # who has taken it by this view, latest
 
     @returns_coroutine
     def acquire(
@@ -176,11 +175,8 @@ class RLock(Entered):
     ) -> bool:
         identity = caller or identity_of_task()
         left = _acquire_timeout(blocking, timeout)
-        result = await Waiter(functools.partial(self._lock._attempt_by, identity), left)
-        if result is PENDING:
-            return False
-        self._holder = identity
-        return True
+        attempt = functools.partial(self._lock._attempt_by, identity)
+        return await Waiter(attempt, left) is not PENDING
 
     def release(self) -> None:
         """As ``treadle.RLock.release``, for the calling task."""
@@ -208,7 +204,7 @@ class RLock(Entered):
         await Waiter(functools.partial(self._lock._attempt_restore_by, *saved))
 
     def _restore_closed(self, saved: Any) -> None:
-        self._lock._restore_now_by(*saved)
+        self._lock._restore_closed_by(*saved)
 
     async def __aexit__(
         self,
@@ -216,11 +212,10 @@ class RLock(Entered):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if not isinstance(error, GeneratorExit):
+        if isinstance(error, GeneratorExit):  # closed, by whoever collects it
+            self._lock._exit_closed()
+        else:
             self.release()
-        # Closed, by whoever collects it: it holds the lock, unless it would have to wait for it.
-        elif self._holder is not None and self._lock._is_owned_by(self._holder):
-            self._lock._release_by(self._holder)
 
 
 class _Hold:
@@ -268,6 +263,11 @@ class RWLock:
 
     def __init__(self, lock: _core.RWLock) -> None:
         self._lock = lock
+
+    @property
+    def __aenter__(self) -> Any:
+        lock: Any = self._lock
+        return lock.__aenter__  # raises what says how
 
     def read(self) -> _Hold:
         """Returns an asynchronous context manager that holds the lock for reading."""
