@@ -380,7 +380,7 @@ class Queue(Generic[_T]):
         queue = self._native
         try:
             if not queue._put_now(item):
-                await queue._putting([item], None)
+                await queue._putting_one(item, None)
         except treadle.ShutDown:
             raise _SHUT_DOWN from None
 

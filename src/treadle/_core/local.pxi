@@ -122,6 +122,12 @@ cdef class _PrivateStore(_Store):
             left.pop()
         return True
 
+    cdef object prepare_one(self, object item):
+        return item
+
+    cdef object attempt_one(self, object prepared, Waiter waiter):
+        return self.attempt_item(prepared, waiter)
+
     cdef object attempt_get(self, bint copy, Waiter waiter):
         item = self.attempt_as_is(waiter, False)
         return (<_Returned>item).item if type(item) is _Returned else item

@@ -284,6 +284,17 @@ cdef class Queue:
         self._made()
         return self.store.get_now(copy)
 
+    def _putting_one(self, item, timeout):
+        """As _putting, without a list."""
+        self._made()
+        _queue_timeout(True, timeout)
+        cdef _PutWaiter waiter = _PutWaiter.__new__(_PutWaiter)
+        waiter._set_timeout(timeout)
+        waiter.store = self.store
+        waiter.one = True
+        waiter.prepared = self.store.prepare_one(item)
+        return waiter
+
     def _putting(self, list items, timeout):
         """What gives, awaited, True when all are in; or the time is up, PENDING. `items` is the caller's no longer."""
         self._made()

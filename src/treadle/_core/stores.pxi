@@ -51,6 +51,13 @@ cdef class _Store:
     cdef object attempt_put(self, object prepared, Waiter waiter):
         raise NotImplementedError
 
+    cdef object prepare_one(self, object item):
+        """What attempt_one takes."""
+        return self.prepare([item])
+
+    cdef object attempt_one(self, object prepared, Waiter waiter):
+        return self.attempt_put(prepared, waiter)
+
     cdef object attempt_get(self, bint copy, Waiter waiter):
         raise NotImplementedError
 
@@ -102,9 +109,12 @@ cdef class _PutWaiter(Waiter):
 
     cdef _Store store
     cdef object prepared
+    cdef bint one
 
     cdef object _try(self):
         _check_made(self.store)
+        if self.one:
+            return self.store.attempt_one(self.prepared, self)
         return self.store.attempt_put(self.prepared, self)
 
 

@@ -40,7 +40,7 @@ class Queue(Generic[_T]):
             return
         if not block:
             raise Full
-        if await queue._putting([item], timeout) is PENDING:
+        if await queue._putting_one(item, timeout) is PENDING:
             raise Full
 
     async def put_many(self, items: Iterable[_T], timeout: float | None = None) -> None:
