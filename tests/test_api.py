@@ -129,6 +129,8 @@ _CONTRACT: dict[str, dict[str, str]] = {
     },
     "Condition": {
         "": "lock=None, *, shared=True, name=None, persist=False, label=None",
+        "acquire": "blocking=True, timeout=-1",
+        "release": "",
         "wait": "timeout=None",
         "wait_for": "predicate, timeout=None",
         "notify": "n=1",

@@ -100,12 +100,34 @@ class Condition(Guarded):
     def _set_up(self, lock: Any, core: ConditionCore) -> None:
         self._lock = lock
         self._core = core
-        # As the standard library's: the lock's own methods, bound once.
-        self.acquire = lock.acquire
-        self.release = lock.release
-        for name in ("_release_save", "_acquire_restore"):
+        # As the standard library's: the lock's own methods, bound once, in front of the class's.
+        for name in ("acquire", "release", "_release_save", "_acquire_restore"):
             if hasattr(lock, name):
                 setattr(self, name, getattr(lock, name))
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        """Takes the lock, as its own ``acquire``; returns whether it was had.
+
+        >>> import treadle
+        >>> condition = treadle.Condition()
+        >>> condition.acquire()
+        True
+        """
+        had: bool = self._lock.acquire(blocking, timeout)
+        return had
+
+    def release(self) -> None:
+        """Frees the lock, as its own ``release``.
+
+        >>> import treadle
+        >>> condition = treadle.Condition()
+        >>> with condition:
+        ...     condition.release()
+        ...     print("free for others")
+        ...     _ = condition.acquire()
+        free for others
+        """
+        self._lock.release()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Releases the lock, waits for a notification, takes the lock again.

@@ -55,3 +55,17 @@ def test_what_is_no_lock_is_refused_and_the_error_says_what_is_taken(it: Any, sh
     accepted = r"must be a treadle\.Lock or treadle\.RLock, not .*acquire\(\) and release\(\)"
     with pytest.raises(TypeError, match=accepted):
         treadle.Condition(it, shared=shared)
+
+
+@pytest.mark.parametrize("name", ["acquire", "release"])
+def test_the_lock_s_methods_are_the_class_s_too(name: str) -> None:
+    """For ``help`` and editors; an instance has the lock's own, which cost a call less."""
+    method = getattr(treadle.Condition, name)
+    assert method.__doc__
+    lock = treadle.Lock()
+    condition = treadle.Condition(lock)
+    assert getattr(condition, name) == getattr(lock, name)
+    if name == "release":
+        treadle.Condition.acquire(condition)
+    method(condition)
+    assert lock.locked() is (name == "acquire")

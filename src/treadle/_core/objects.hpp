@@ -212,10 +212,6 @@ inline bool is_of_living_thread(const Handle& handle, Token token) noexcept {
     return handle.mapping != nullptr && handle.mapping->arena.registry.thread_alive(token);
 }
 
-inline bool is_of_living_thread(const Handle& handle, Token token) noexcept {
-    return handle.mapping != nullptr && handle.mapping->arena.registry.thread_alive(token);
-}
-
 // How many threads, of all processes, are parked on the object.
 inline std::uint32_t count_waiting(const Handle& handle) noexcept {
     if (handle.mapping == nullptr) return 0;
