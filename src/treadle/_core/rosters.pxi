@@ -1,7 +1,7 @@
 # rosters.pxi: Roster, what the workers of a pool are at (word/roster.hpp).
 
 cdef enum:
-    REPORTING_NS = 1_000_000
+    REPORTING_NS = 1_000_000  # of a coarse clock: in fact at its next tick
 
 
 @cython.final
@@ -38,18 +38,25 @@ cdef class Roster:
     def begin(self, uint32_t seat, uint64_t task):
         """Notes the task; returns whether it may have been withdrawn, and is to be handed back."""
         cdef Seat* at = self._seat(seat)
-        self.reported = monotonic_ns()
+        self.reported = monotonic_coarse_ns()
         at.begin(task, <uint64_t>self.reported)
         return self.body.marks.has(task)
 
-    def step(self, uint32_t seat, uint32_t step):
-        """Notes how far it has got; returns, once a millisecond, that it is time to tell the pool what came of it so far."""
-        cdef int64_t now = monotonic_ns()
-        self._seat(seat).step(step, <uint64_t>now)
-        if now - self.reported < REPORTING_NS:
-            return False
-        self.reported = now
-        return True
+    def run(self, uint32_t seat, call, items, Py_ssize_t start, list values not None):
+        """Appends ``call(item)`` for each item from start on, having noted how far it has got, until they are done or it is
+        time to tell the pool what came of them so far. What a call raises comes through.
+        """
+        cdef Seat* at = self._seat(seat)
+        cdef Py_ssize_t index
+        cdef int64_t now
+        for index in range(start, len(items)):
+            now = monotonic_coarse_ns()
+            if now - self.reported > REPORTING_NS and index != start:
+                self.reported = now
+                return
+            if index != 0:
+                at.step(<uint32_t>index, <uint64_t>now)
+            values.append(call(items[index]))
 
     def finish(self, uint32_t seat):
         """Notes that the task is done with; False: it was stopped, and the worker must not take another."""
@@ -61,7 +68,7 @@ cdef class Roster:
         """The task (0: none), its step, and the seconds since that began."""
         cdef Seat* at = self._seat(seat)
         cdef uint64_t task = at.task()
-        return task, at.current_step(), (monotonic_ns() - <int64_t>at.since()) / 1e9
+        return task, at.current_step(), (monotonic_coarse_ns() - <int64_t>at.since()) / 1e9
 
     def stop(self, uint32_t seat, uint64_t task):
         """Whether the worker is at that task; if so it begins no other, and may be killed."""

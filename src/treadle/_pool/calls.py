@@ -29,6 +29,7 @@ __all__ = [
     "DIED",
     "ENCLOSED",
     "ERROR",
+    "LANE",
     "MAP",
     "READY",
     "RETRY",
@@ -63,6 +64,7 @@ CALL = 2  # function(*item[0], **item[1])
 RETRY = 4  # an item that fails comes back with its error
 SURE = 8  # it was not withdrawn, whatever the marks say
 ENCLOSED = 16  # in the task, the items lie in a list of one
+LANE = 256  # so many times the number of the lane, from 1 on, that the results are to take
 
 _WAY = 3
 

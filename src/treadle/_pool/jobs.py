@@ -12,14 +12,16 @@ from typing import Any, Generic, TypeVar
 
 from treadle._core import Event, Lock, Semaphore, SimpleQueue
 from treadle._errors import Empty
-from treadle._pool.calls import WHOLE
+from treadle._pool.calls import LANE, WHOLE
 from treadle._pool.chunks import Chunks
 from treadle._pool.engine import Batch, Engine, Policy
+from treadle._pool.lanes import Lane, Lanes
 from treadle._running.outcomes import Outcome
 
 __all__ = ["AsyncResult", "ImapIterator", "MapResult", "NotReadyError"]
 
 T = TypeVar("T")
+_Handler = Callable[[tuple[Any, ...]], object]
 
 _AHEAD = 2  # batches a worker that a map keeps sent, so that none waits for the next
 
@@ -55,6 +57,7 @@ class AsyncResult(Generic[T]):
         self._outcome = Outcome()
         self._settling = Lock(shared=False)
         self._batch: Batch | None = None
+        self._lane: Lane | None = None  # where its caller waits
 
     def get(self, timeout: float | None = None) -> T:
         """The value, or what the call raised; waits for it.
@@ -137,6 +140,25 @@ class AsyncResult(Generic[T]):
             return
         self._batch = self._engine.submit(self, how, (item,), 0, policy, sent)
 
+    def _made(self, how: int, item: Any, policy: Policy, lanes: Lanes, handle: _Handler) -> T:
+        """Make the call, by a lane if one is free, and return its value or raise its error."""
+        lane = lanes.take()
+        if lane is None:
+            self._start(how, item, policy)
+            return self.get()
+        self._lane = lane
+        try:
+            self._start(how + lane.number * LANE, item, policy)
+            lane.attend(self._done.is_set, handle)
+        except BaseException:  # an interrupt: nobody waits for it any more
+            self.cancel()
+            raise
+        finally:
+            self._lane = None
+            lanes.give_back(lane)
+        value: T = self._outcome.unwrap()
+        return value
+
     # ---- For the engine
 
     def _deliver(self, index: int, values: Sequence[Any], seconds: float) -> None:
@@ -153,6 +175,8 @@ class AsyncResult(Generic[T]):
                 return False
             self._outcome = outcome
             self._done.set()
+        if self._lane is not None:
+            self._lane.knock()
         self._keep = None
         if outcome.error is None:
             callback: Callable[[Any], object] | None = self._callback

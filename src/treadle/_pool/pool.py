@@ -13,6 +13,7 @@ from treadle._pool.calls import CALL, MAP, STAR
 from treadle._pool.chunks import Chunks
 from treadle._pool.engine import Engine, Policy
 from treadle._pool.jobs import AsyncResult, ImapIterator, ImapJob, MapResult
+from treadle._pool.processes import ProcessCrew
 from treadle._pool.settings import checked_policy
 from treadle._pool.views import PoolView
 from treadle._pool.worker import Setup
@@ -109,9 +110,15 @@ class Pool:
         ...     pool.apply(divmod, (7, 2))
         (3, 1)
         """
-        return self.apply_async(
-            func, args, kwds, timeout=timeout, retries=retries, backoff=backoff, priority=priority
-        ).get()
+        self._engine.check_open()
+        policy = self._policy_with(timeout, retries, backoff, priority)
+        result: AsyncResult[T] = AsyncResult(self._engine, func)
+        how, item = (CALL, (tuple(args), dict(kwds))) if kwds else (STAR, tuple(args))
+        crew = self._workers.crew
+        if isinstance(crew, ProcessCrew):
+            return result._made(how, item, policy, crew.lanes, crew.handle)
+        result._start(how, item, policy)
+        return result.get()
 
     def apply_async(
         self,

@@ -30,8 +30,9 @@ from treadle._errors import (
     WorkerDiedError,
 )
 from treadle._pool import calls
-from treadle._pool.calls import ENCLOSED, packed_items, task_name, unsendable
+from treadle._pool.calls import ENCLOSED, LANE, packed_items, task_name, unsendable
 from treadle._pool.engine import Batch, Engine
+from treadle._pool.lanes import Lanes
 from treadle._pool.worker import Setup, work
 from treadle._running.ends import Ends
 from treadle._running.ends import Worker as Ended
@@ -73,9 +74,18 @@ class ProcessCrew:
         self._setup = setup
         self._tasks: PriorityQueue[Any] = PriorityQueue(label=f"tasks of {engine.label}"[:40])
         self._results: Queue[Any] = Queue(label=f"results of {engine.label}"[:40])
+        self.lanes = Lanes(engine.label)
         self._roster = Roster(workers)
         self._places = [_Place(index) for index in range(workers)]
         self._by_process: dict[Process, _Place] = {}
+        self._handlers: dict[int, Callable[..., object]] = {
+            calls.VALUES: self._on_values,
+            calls.ERROR: self._on_error,
+            calls.RETURNED: self._on_returned,
+            calls.READY: self._on_ready,
+            calls.BROKEN: self._on_broken,
+            calls.DIED: self._on_died,
+        }
         self._class = process_class(start_method or _default_start_method())
         self._changing = Lock(shared=False)  # places, marks
         self._marks: Counter[int] = Counter()
@@ -173,7 +183,14 @@ class ProcessCrew:
         process = self._class(
             target=work,
             name=f"{self._engine.label}-{place.index}",
-            args=(place.index, self._tasks, self._results, self._roster, self._setup),
+            args=(
+                place.index,
+                self._tasks,
+                self._results,
+                self.lanes.queues(),
+                self._roster,
+                self._setup,
+            ),
             daemon=True,
         )
         process._quiet = True
@@ -222,14 +239,6 @@ class ProcessCrew:
     def _supervise(self) -> None:
         resource_tracker.ensure_running()  # its start would unmask the signal again
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which its children inherit
-        handlers: dict[int, Callable[..., object]] = {
-            calls.VALUES: self._on_values,
-            calls.ERROR: self._on_error,
-            calls.RETURNED: self._on_returned,
-            calls.READY: self._on_ready,
-            calls.BROKEN: self._on_broken,
-            calls.DIED: self._on_died,
-        }
         wait: float | None = None
         while not (self._leaving and not any(place.process for place in self._places)):
             try:
@@ -237,12 +246,16 @@ class ProcessCrew:
             except Empty:
                 messages = []
             for message in messages:
-                if message:
-                    handlers[message[0]](*message[1:])
+                self.handle(message)
             wait = self._next_look() if self._hurry != float("inf") else None
         self._ends.close()
         self._results.shutdown(immediate=True)
         self._engine.over.set()
+
+    def handle(self, message: tuple[Any, ...]) -> None:
+        """Do what a result calls for. An empty one only wakes whoever waits for it."""
+        if message:
+            self._handlers[message[0]](*message[1:])
 
     def _on_values(self, serial: int, index: int, took: int, values: Any) -> None:
         batch = self._engine.batch_of(serial)
@@ -311,6 +324,9 @@ class ProcessCrew:
         if exitcode != 0 and not place.leaving and not self._killed:
             self.deaths += 1
         how = ending(exitcode, self._oom_kills)
+        if batch is not None and batch.how >= LANE:
+            self.lanes.numbered(batch.how // LANE).drain(self.handle)  # told before the death
+            batch = self._engine.batch_of(serial)
         if batch is not None:
             told = f"worker {seat} (pid {pid}) {how} while it ran {task_name(batch.job.function)}"
             error = WorkerDiedError(told, pid, 255 if exitcode is None else exitcode)

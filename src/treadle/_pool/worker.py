@@ -27,10 +27,12 @@ from treadle._pool.calls import (
     BROKEN,
     ENCLOSED,
     ERROR,
+    LANE,
     MAP,
     READY,
     RETRY,
     RETURNED,
+    STAR,
     SURE,
     VALUES,
     WHOLE,
@@ -67,11 +69,12 @@ def work(
     seat: int,
     tasks: PriorityQueue[Any],
     results: Queue[Any],
+    lanes: list[Queue[Any]],
     roster: Roster,
     setup: Setup,
 ) -> None:
     """Be the worker in that seat, until there is nothing more to do."""
-    worker = _Worker(seat, tasks, results, roster, setup)
+    worker = _Worker(seat, tasks, results, lanes, roster, setup)
     try:
         _prepare(seat, setup)
     except BaseException as error:
@@ -121,12 +124,15 @@ class _Worker:
         seat: int,
         tasks: PriorityQueue[Any],
         results: Queue[Any],
+        lanes: list[Queue[Any]],
         roster: Roster,
         setup: Setup,
     ) -> None:
         self._seat = seat
         self._tasks = tasks
         self._results = results
+        self._lanes = lanes
+        self._out = results  # where the results of this batch go
         self._roster = roster
         self._setup = setup
         self._starved = False  # a task ran out of memory: let the system have it back
@@ -145,20 +151,25 @@ class _Worker:
             _, serial, how, function, items = lease.item
             if how & ENCLOSED:
                 how, items = how ^ ENCLOSED, items[0]
+            if how >= LANE:
+                lane, how = divmod(how, LANE)
+                self._out = self._lanes[lane - 1]
             if lease.deliveries > 1:
                 self.send((RETURNED, serial, how, function, items))
             elif not self._serve(serial, how, function, items):
                 return  # without acknowledging: whoever stopped the task says what came of it
             lease.ack()
+            self._out = self._results
             if left is not None:
                 left -= 1
 
     def send(self, message: tuple[Any, ...], patience: float = float("inf")) -> None:
         """Raises ArenaFullError when there was no memory for it for so many seconds."""
+        out = self._out if message[0] in (VALUES, ERROR) else self._results
         until = None
         while True:
             try:
-                self._results.put(message)
+                out.put(message)
                 return
             except ArenaFullError:
                 now = time.monotonic()
@@ -184,47 +195,56 @@ class _Worker:
                 self._tell_error(serial, WHOLE, told, None)
                 return roster.finish(seat)
             self._function, self._packed_function = function, packed_function
-        if how == MAP and len(items) == 1 and type(items) is tuple:
-            self._run_one(serial, function, items)
+        if how <= STAR and len(items) == 1 and type(items) is tuple:
+            self._run_one(serial, how, function, items[0])
         else:
             self._run(serial, how, function, items)
         return roster.finish(seat)
 
-    def _run_one(self, serial: int, function: Callable[..., Any], items: Items) -> None:
+    def _run_one(self, serial: int, how: int, function: Callable[..., Any], item: Any) -> None:
         """As _run, for the most frequent of batches."""
         try:
-            value = function(items[0])
+            value = function(item) if how == MAP else function(*item)
         except BaseException as error:
             self._tell_error(serial, 0, self._judged(error, function), None)
         else:
             self._tell_values(serial, 0, [value], function)
 
     def _run(self, serial: int, how: int, function: Callable[..., Any], items: Items) -> None:
-        call, step_to, seat = caller(how, function), self._roster.step, self._seat
-        packed = type(items) is list
-        first, values = 0, list[Any]()
-        for step, item in enumerate(items):
-            if step and step_to(seat, step) and values:
-                self._tell_values(serial, first, values, function)
-                first, values = step, []
+        call, run, seat = caller(how, function), self._roster.run, self._seat
+        if type(items) is list:
+            call = self._rebuilding(call, function)
+        at = 0
+        while at < len(items):
+            values: list[Any] = []
+            failed: BaseException | None = None
             try:
-                values.append(call(self._rebuilt(item, function) if packed else item))
+                run(seat, call, items, at, values)
             except BaseException as error:
-                if values:
-                    self._tell_values(serial, first, values, function)
-                first, values = step + 1, []
-                again = items[step : step + 1] if how & RETRY else None
-                self._tell_error(serial, step, self._judged(error, function), again)
-        if values:
-            self._tell_values(serial, first, values, function)
+                failed = error
+            if values:
+                self._tell_values(serial, at, values, function)
+                at += len(values)
+            if failed is not None:
+                again = items[at : at + 1] if how & RETRY else None
+                self._tell_error(serial, at, self._judged(failed, function), again)
+                at += 1
 
     @staticmethod
-    def _rebuilt(item: Packed, function: Callable[..., Any]) -> Any:
-        try:
-            return unpack(item)
-        except Exception as error:
-            what = f"the arguments of {task_name(function)} cannot be rebuilt in a worker"
-            raise unsendable(what, error) from error
+    def _rebuilding(
+        call: Callable[[Any], Any], function: Callable[..., Any]
+    ) -> Callable[[Packed], Any]:
+        """The call of an item that is packed."""
+
+        def rebuild_and_call(packed: Packed) -> Any:
+            try:
+                item = unpack(packed)
+            except Exception as error:
+                what = f"the arguments of {task_name(function)} cannot be rebuilt in a worker"
+                raise unsendable(what, error) from error
+            return call(item)
+
+        return rebuild_and_call
 
     def _tell_values(
         self, serial: int, first: int, values: list[Any], function: Callable[..., Any]
@@ -233,7 +253,7 @@ class _Worker:
         took, self._reported = now - self._reported, now
         if plain(values):
             try:
-                self._results.put((VALUES, serial, first, took, tuple(values)))
+                self._out.put((VALUES, serial, first, took, tuple(values)))
             except ArenaFullError:
                 self._tell_packed(serial, first, took, tuple(values), function)
             return
