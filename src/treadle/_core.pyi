@@ -613,6 +613,8 @@ class Batch:
         attempts: int = 0,
     ) -> None: ...
 
+def plain(values: Any, longest: int = -1) -> bool: ...
+
 @final
 class Roster:
     MARKS: ClassVar[int]

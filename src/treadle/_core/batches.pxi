@@ -35,3 +35,23 @@ cdef class Batch:
         self.count = len(items)
         self.policy = policy
         self.attempts = attempts
+
+
+def plain(values, Py_ssize_t longest=-1):
+    """plain(values, longest=-1)\n--\n
+    Whether all of a list or tuple are numbers, bools, str, bytes or None, of no subclass: what queues write natively, and
+    what nothing can go wrong with. longest: of str and bytes; -1 is no limit.
+    """
+    cdef Py_ssize_t length
+    for value in values if type(values) is tuple or type(values) is list else tuple(values):
+        if PyLong_CheckExact(value) or PyFloat_CheckExact(value) or value is None or value is True or value is False:
+            continue
+        if PyUnicode_CheckExact(value):
+            length = PyUnicode_GET_LENGTH(value)
+        elif PyBytes_CheckExact(value):
+            length = PyBytes_GET_SIZE(value)
+        else:
+            return False
+        if longest != -1 and length > longest:
+            return False
+    return True

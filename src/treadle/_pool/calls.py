@@ -17,9 +17,10 @@ enclosed in a list, which has none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from treadle._core import plain
 from treadle._errors import TaskError
 from treadle._running.portable import Packed, pack
 
@@ -41,7 +42,6 @@ __all__ = [
     "Items",
     "caller",
     "packed_items",
-    "plain",
     "task_name",
     "unsendable",
 ]
@@ -52,8 +52,6 @@ WHOLE = -1
 
 Items = tuple[Any, ...] | list[Packed]
 
-_PLAIN = frozenset({bool, bytes, float, int, str, type(None)})
-_SIZED = (bytes, str)
 _LONG = 1024  # what is longer is packed: the order of tasks is not to hold a copy
 
 
@@ -79,28 +77,19 @@ def caller(how: int, function: Callable[..., Any]) -> Callable[[Any], Any]:
     return lambda item: function(*item[0], **item[1])
 
 
-def plain(values: Iterable[object]) -> bool:
-    """Whether all are of types that queues write natively, and that nothing can go wrong with."""
-    return _PLAIN.issuperset(map(type, values))
-
-
 def packed_items(how: int, items: Sequence[Any]) -> Items:
     """The items of a batch as they are sent. Raises what pickling one of them raises."""
     way = how & _WAY
     if way == MAP:
-        if plain(items) and (len(items) > 1 or _short(items)):
+        if plain(items, _LONG):
             return tuple(items)
     elif way == STAR:
         for item in items:
-            if type(item) is not tuple or not plain(item) or not _short(item):
+            if type(item) is not tuple or not plain(item, _LONG):
                 break
         else:
             return tuple(items)
     return [pack(item) for item in items]
-
-
-def _short(values: Iterable[Any]) -> bool:
-    return not any(type(value) in _SIZED and len(value) > _LONG for value in values)
 
 
 def task_name(function: Callable[..., Any]) -> str:

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from treadle._core import PriorityQueue, Queue, Roster
+from treadle._core import PriorityQueue, Queue, Roster, plain
 from treadle._errors import ArenaFullError, ShutDown, TaskError, WorkerMemoryError
 from treadle._pool import current
 from treadle._pool.calls import (
@@ -38,7 +38,6 @@ from treadle._pool.calls import (
     WHOLE,
     Items,
     caller,
-    plain,
     task_name,
     unsendable,
 )
