@@ -49,6 +49,8 @@ _SYSTEM_CALL = re.compile(rf"(?<![\w.>:])(?:::)?({_SYSTEM_CALLS})\s*\(")
 _INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 _CPP_COMMENT = re.compile(r"//.*|\"(?:\\.|[^\"\\])*\"")
 
+_TABLED = re.compile(r'"(treadle\.[\w.]+)"')
+
 ANYTHING = "anything"
 PUBLIC = "public names"
 
@@ -210,7 +212,10 @@ def _imports(root: Path, path: Path) -> Iterator[_Import]:
                 yield from _arrow(line, ["treadle"], node.attr, root)
         elif isinstance(node, ast.Call) and _name(node.func) in _IMPORTING_CALLS and node.args:
             argument = node.args[0]
-            if not isinstance(argument, ast.Constant):
+            if isinstance(argument, ast.Subscript):  # a table of modules: any of them
+                for module in _TABLED.findall(path.read_text()):
+                    yield from _arrow(line, module.split("."))
+            elif not isinstance(argument, ast.Constant):
                 yield _Import(line, "cli") if _is_of_cli(argument) else _Import(line, "?")
             elif isinstance(argument.value, str):
                 yield from _arrow(line, argument.value.split("."))

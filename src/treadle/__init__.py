@@ -66,17 +66,11 @@ from treadle._timers import Timer
 TYPE_CHECKING = False  # type checkers know the name
 if TYPE_CHECKING:
     from treadle._fifo import Fifo
-    from treadle._pool import (
-        AsyncResult,
-        Executor,
-        Future,
-        ImapIterator,
-        MapResult,
-        Pool,
-        PoolView,
-        Worker,
-        current_worker,
-    )
+    from treadle._pool.current import Worker, current_worker
+    from treadle._pool.executor import Executor, Future
+    from treadle._pool.jobs import AsyncResult, ImapIterator, MapResult
+    from treadle._pool.pool import Pool
+    from treadle._pool.views import PoolView
     from treadle._records import (
         ArenaStatistics,
         BarrierStatistics,
@@ -92,7 +86,9 @@ if TYPE_CHECKING:
         SemaphoreStatistics,
         TimerStatistics,
     )
-    from treadle._running import Group, Process, Thread
+    from treadle._running.groups import Group
+    from treadle._running.processes import Process
+    from treadle._running.threads import Thread
 
 __all__ = [
     "ArenaFullError",
@@ -161,34 +157,34 @@ __all__ = [
 
 __version__: str
 
-_OF_POOL = {
-    "AsyncResult",
-    "Executor",
-    "Future",
-    "ImapIterator",
-    "MapResult",
-    "Pool",
-    "PoolView",
-    "Worker",
-    "current_worker",
+# What would more than double the time of the import is imported when it is asked for.
+_LATER = {
+    "AsyncResult": "treadle._pool.jobs",
+    "Executor": "treadle._pool.executor",
+    "Fifo": "treadle._fifo",
+    "Future": "treadle._pool.executor",
+    "Group": "treadle._running.groups",
+    "Holder": "treadle._records",
+    "ImapIterator": "treadle._pool.jobs",
+    "MapResult": "treadle._pool.jobs",
+    "Pool": "treadle._pool.pool",
+    "PoolView": "treadle._pool.views",
+    "Process": "treadle._running.processes",
+    "Thread": "treadle._running.threads",
+    "Worker": "treadle._pool.current",
+    "current_worker": "treadle._pool.current",
+    **{_name: "treadle._records" for _name in __all__ if _name.endswith("Statistics")},
 }
 
 if not TYPE_CHECKING:  # which would take any name for a public one
 
     def __getattr__(name):
-        # What would more than double the time of the import is looked up when it is asked for.
         if name == "__version__":
             from importlib.metadata import version
 
             found = version("treadle")
-        elif name == "Holder" or (name in __all__ and name.endswith("Statistics")):
-            found = getattr(import_lazily("treadle._records"), name)
-        elif name == "Fifo":
-            found = import_lazily("treadle._fifo").Fifo
-        elif name in _OF_POOL:
-            found = getattr(import_lazily("treadle._pool"), name)
-        elif name in ("Group", "Process", "Thread"):
-            found = getattr(import_lazily("treadle._running"), name)
+        elif name in _LATER:
+            found = getattr(import_lazily(_LATER[name]), name)
         else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         globals()[name] = found

@@ -17,12 +17,18 @@ enclosed in a list, which has none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
-
 from treadle._core import plain
 from treadle._errors import TaskError
-from treadle._running.portable import Packed, pack
+from treadle._running.portable import pack
+
+TYPE_CHECKING = False  # type checkers know the name; typing takes a while to import
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from treadle._running.portable import Packed
+
+    Items = tuple[Any, ...] | list[Packed]
 
 __all__ = [
     "BROKEN",
@@ -39,7 +45,6 @@ __all__ = [
     "SURE",
     "VALUES",
     "WHOLE",
-    "Items",
     "caller",
     "packed_items",
     "task_name",
@@ -49,8 +54,6 @@ __all__ = [
 VALUES, ERROR, RETURNED, READY, BROKEN, DIED = range(6)
 WHOLE = -1
 """The index of an error that is the whole batch's."""
-
-Items = tuple[Any, ...] | list[Packed]
 
 _LONG = 1024  # what is longer is packed: the order of tasks is not to hold a copy
 

@@ -24,6 +24,8 @@ class Worker:
     ['A', 'B']
     """
 
+    __module__ = "treadle"  # the name that reports show
+
     __slots__ = ("index", "label", "state")
 
     def __init__(self, index: int, label: str) -> None:

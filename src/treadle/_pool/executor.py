@@ -37,6 +37,8 @@ class Future(concurrent.futures.Future[T]):
     True
     """
 
+    __module__ = "treadle"  # the name that reports show
+
     _engine: Engine
     _batch: Batch | None = None
 
@@ -112,6 +114,8 @@ class Executor(concurrent.futures.Executor):
     ...     list(executor.map(abs, [-1, -2])), future.result()
     ([1, 2], 1024)
     """
+
+    __module__ = "treadle"  # the name that reports show
 
     def __init__(
         self,

@@ -40,6 +40,8 @@ class AsyncResult(Generic[T]):
     (3, 1)
     """
 
+    __module__ = "treadle"  # the name that reports show
+
     def __init__(
         self,
         engine: Engine,
@@ -205,6 +207,8 @@ class MapResult(AsyncResult[list[T]]):
     ...     isinstance(pool.map_async(abs, [-1]), treadle.MapResult)
     True
     """
+
+    __module__ = "treadle"  # the name that reports show
 
     def __init__(
         self,
@@ -487,6 +491,8 @@ class ImapIterator(Iterator[T]):
     ...     next(results), results.next(timeout=60), list(results)
     (1, 2, [3])
     """
+
+    __module__ = "treadle"  # the name that reports show
 
     def __init__(self, job: ImapJob, keep: object, *, cancel_when_dropped: bool = True) -> None:
         self._job = job

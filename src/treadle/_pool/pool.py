@@ -7,7 +7,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from treadle._pool.calls import CALL, MAP, STAR
 from treadle._pool.chunks import Chunks
@@ -15,10 +15,12 @@ from treadle._pool.engine import Engine, Policy
 from treadle._pool.jobs import AsyncResult, ImapIterator, ImapJob, MapResult
 from treadle._pool.processes import ProcessCrew
 from treadle._pool.settings import checked_policy
-from treadle._pool.views import PoolView
 from treadle._pool.worker import Setup
 from treadle._pool.workers import Workers, end_at_exit
 from treadle._records import PoolStatistics
+
+if TYPE_CHECKING:
+    from treadle._pool.views import PoolView
 
 __all__ = ["Pool"]
 
@@ -52,6 +54,8 @@ class Pool:
     ...     pool.map(lambda x: x * x, [1, 2, 3])
     [1, 4, 9]
     """
+
+    __module__ = "treadle"  # the name that reports show
 
     def __init__(
         self,
@@ -371,6 +375,8 @@ class Pool:
         >>> asyncio.run(main())
         (3, 1)
         """
+        from treadle._pool.views import PoolView  # asyncio takes a while to import
+
         return PoolView(self)
 
     def statistics(self) -> PoolStatistics:

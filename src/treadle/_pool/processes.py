@@ -18,7 +18,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from multiprocessing import resource_tracker
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from treadle._core import Lock, PriorityQueue, Queue, Roster
 from treadle._errors import (
@@ -38,9 +38,12 @@ from treadle._running.ends import Ends
 from treadle._running.ends import Worker as Ended
 from treadle._running.oom import oom_kills
 from treadle._running.outcomes import Outcome
-from treadle._running.portable import Packed, pack, unpack
+from treadle._running.portable import pack, unpack
 from treadle._running.processes import Process, ending, process_class
 from treadle._timers import Timer
+
+if TYPE_CHECKING:
+    from treadle._running.portable import Packed
 
 __all__ = ["ProcessCrew"]
 

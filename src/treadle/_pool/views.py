@@ -29,6 +29,8 @@ class PoolView:
     [1, 2]
     """
 
+    __module__ = "treadle"  # the name that reports show
+
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 

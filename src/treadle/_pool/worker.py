@@ -16,9 +16,6 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 from treadle._core import PriorityQueue, Queue, Roster, plain
 from treadle._errors import ArenaFullError, ShutDown, TaskError, WorkerMemoryError
@@ -36,13 +33,20 @@ from treadle._pool.calls import (
     SURE,
     VALUES,
     WHOLE,
-    Items,
     caller,
     task_name,
     unsendable,
 )
 from treadle._running.outcomes import portable
-from treadle._running.portable import Packed, pack, unpack
+from treadle._running.portable import pack, unpack
+
+TYPE_CHECKING = False  # type checkers know the name; typing takes a while to import
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from treadle._pool.calls import Items
+    from treadle._running.portable import Packed
 
 __all__ = ["Setup", "work"]
 
@@ -51,17 +55,26 @@ _PAUSE = 0.01  # seconds between two looks at a full arena
 _BLAS = ("OMP", "OPENBLAS", "MKL", "BLIS", "NUMEXPR")  # environment variables: ..._NUM_THREADS
 
 
-@dataclass(frozen=True, slots=True)
 class Setup:
     """What a worker is to be: the same for all of a pool."""
 
-    label: str
-    initializer: Callable[..., object] | None = None
-    initargs: tuple[Any, ...] = ()
-    max_tasks: int | None = None
-    memory_limit: int | None = None
-    blas_threads: int | None = None
-    cpus: tuple[int, ...] = ()  # the worker in seat n has the n-th of them, and so on around
+    def __init__(
+        self,
+        label: str,
+        initializer: Callable[..., object] | None = None,
+        initargs: tuple[Any, ...] = (),
+        max_tasks: int | None = None,
+        memory_limit: int | None = None,
+        blas_threads: int | None = None,
+        cpus: tuple[int, ...] = (),
+    ) -> None:
+        self.label = label
+        self.initializer = initializer
+        self.initargs = initargs
+        self.max_tasks = max_tasks  # after which the worker leaves
+        self.memory_limit = memory_limit  # bytes
+        self.blas_threads = blas_threads
+        self.cpus = cpus  # the worker in seat n has the n-th of them, and so on around
 
 
 def work(

@@ -11,15 +11,17 @@ import io
 import pickle
 from collections import ChainMap
 from multiprocessing.reduction import ForkingPickler
-from typing import Any
 
-__all__ = ["Packed", "pack", "portable_pickle", "unpack"]
+TYPE_CHECKING = False  # type checkers know the name; typing takes a while to import
+if TYPE_CHECKING:
+    from typing import Any
+
+    Packed = tuple[Any, ...]  # a pickle, and the large buffers that go beside it
+
+__all__ = ["pack", "portable_pickle", "unpack"]
 
 # The tables themselves, not copies: what is registered later is in them.
 _reducers = ForkingPickler(io.BytesIO()).dispatch_table
-
-Packed = tuple[Any, ...]
-"""A pickle, and the large buffers that go beside it."""
 
 
 class _Pickler(pickle.Pickler):

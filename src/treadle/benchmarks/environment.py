@@ -10,7 +10,16 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-_PACKAGES = ("treadle", "faster-fifo", "janus", "culsans", "numpy")
+_PACKAGES = (
+    "treadle",
+    "faster-fifo",
+    "janus",
+    "culsans",
+    "loky",
+    "mpire",
+    "joblib",
+    "numpy",
+)
 
 
 @dataclass(frozen=True)
