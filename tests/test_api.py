@@ -169,7 +169,7 @@ _CONTRACT: dict[str, dict[str, str]] = {
         "get": "block=True, timeout=None, *, copy=True",
         "get_nowait": "",
         "get_many": "max_items, timeout=None",
-        "lease": "timeout=None",
+        "lease": "timeout=None, *, copy=True",
         "task_done": "",
         "join": "timeout=None",
         "shutdown": "immediate=False",

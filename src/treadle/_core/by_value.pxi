@@ -206,17 +206,17 @@ cdef class _ByValueStore(_Store):
 
     # ---- Leases
 
-    cdef _Claim claim(self, int64_t ns):
+    cdef _Claim claim(self, int64_t ns, bint copy):
         cdef char frame[LARGEST_FRAME_BYTES]
         cdef Taken got
         cdef _ByValueClaim claim = _ByValueClaim.__new__(_ByValueClaim)
         cdef int result = self.take_on_lease(frame, ns, &claim.name, &got)
         if result != DONE:
             _withhold(result, "a reference to an item", self.handle.mapping)
-        self._fill_claim(claim, frame, got)
+        self._fill_claim(claim, frame, got, copy)
         return claim
 
-    cdef int _fill_claim(self, _ByValueClaim claim, const char* frame, const Taken& got) except -1:
+    cdef int _fill_claim(self, _ByValueClaim claim, const char* frame, const Taken& got, bint copy) except -1:
         claim.store = self
         claim.pid = os.getpid()
         claim.open = True
@@ -224,7 +224,7 @@ cdef class _ByValueStore(_Store):
         try:
             _tell()
             memory = _memory_of_frame(self.handle.mapping, frame, got.slot)
-            claim.item = _rebuild_frame(self, frame, memory, True)
+            claim.item = _rebuild_frame(self, frame, memory, copy)
         except ItemError:
             claim.settle(True)  # it would fail with everybody else, too
             raise
@@ -242,7 +242,7 @@ cdef class _ByValueStore(_Store):
         cdef int result = self.take_on_lease_once(waiter, frame, &claim.name, &got)
         if result != DONE:
             return self._not_got(result)
-        self._fill_claim(claim, frame, got)
+        self._fill_claim(claim, frame, got, True)
         return claim
 
 

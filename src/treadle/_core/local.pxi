@@ -68,7 +68,7 @@ cdef class _PrivateStore(_Store):
         cdef dict leases = self._leases()
         return len(leases) != 0 and private_token() not in leases
 
-    cdef _Claim claim(self, int64_t ns):
+    cdef _Claim claim(self, int64_t ns, bint copy):
         return self._claim_of(self.get_as_is(ns, True))
 
     cdef _Claim _claim_of(self, object item):

@@ -186,12 +186,13 @@ cdef class Queue:
 
     # ---- Leases
 
-    def lease(self, timeout=None):
+    def lease(self, timeout=None, *, copy=True):
         """Takes an item on lease: it is gone only once it is acknowledged, and comes back if this process dies.
 
         Returns a ``Lease``, which is a context manager: the item is acknowledged when the block ends well, and given
-        back when it raises. timeout: in seconds, None waits for ever. Raises as ``get``; where that keeps an item, this
-        gives it back to the queue.
+        back when it raises. timeout: in seconds, None waits for ever. copy: as of ``get``; whoever writes into the item
+        without a copy changes what is delivered again. Raises as ``get``; where that keeps an item, this gives it back
+        to the queue.
 
         After a shutdown, ``get`` and ``lease`` still wait while other threads, of any process, hold leases, since their
         items may come back. A thread that holds a lease itself does not wait for others': two would wait for each other.
@@ -207,7 +208,7 @@ cdef class Queue:
         True
         """
         self._made()
-        return _lease(self, self.store.claim(_optional_timeout(timeout)))
+        return _lease(self, self.store.claim(_optional_timeout(timeout), copy))
 
     # ---- Tasks
 

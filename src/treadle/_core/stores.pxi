@@ -21,7 +21,7 @@ cdef class _Store:
     cdef list get_many(self, uint32_t wanted, int64_t ns):
         raise NotImplementedError
 
-    cdef _Claim claim(self, int64_t ns):
+    cdef _Claim claim(self, int64_t ns, bint copy):
         """Takes an item on lease."""
         raise NotImplementedError
 

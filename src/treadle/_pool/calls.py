@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from treadle._core import plain
 from treadle._errors import TaskError
-from treadle._running.portable import pack
+from treadle._running.portable import pack, resendable
 
 TYPE_CHECKING = False  # type checkers know the name; typing takes a while to import
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ __all__ = [
     "WHOLE",
     "caller",
     "packed_items",
+    "resendable_items",
     "task_name",
     "unsendable",
 ]
@@ -93,6 +94,11 @@ def packed_items(how: int, items: Sequence[Any]) -> Items:
         else:
             return tuple(items)
     return [pack(item) for item in items]
+
+
+def resendable_items(items: Items) -> Items:
+    """Items that arrived, to be sent on."""
+    return [resendable(packed) for packed in items] if type(items) is list else items
 
 
 def task_name(function: Callable[..., Any]) -> str:

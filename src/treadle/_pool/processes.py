@@ -30,7 +30,14 @@ from treadle._errors import (
     WorkerDiedError,
 )
 from treadle._pool import calls
-from treadle._pool.calls import ENCLOSED, LANE, packed_items, task_name, unsendable
+from treadle._pool.calls import (
+    ENCLOSED,
+    LANE,
+    packed_items,
+    resendable_items,
+    task_name,
+    unsendable,
+)
 from treadle._pool.engine import Batch, Engine
 from treadle._pool.lanes import Lanes
 from treadle._pool.worker import Setup, work
@@ -38,7 +45,7 @@ from treadle._running.ends import Ends
 from treadle._running.ends import Worker as Ended
 from treadle._running.oom import oom_kills
 from treadle._running.outcomes import Outcome
-from treadle._running.portable import pack, unpack
+from treadle._running.portable import pack, resendable, unpack
 from treadle._running.processes import Process, ending, process_class
 from treadle._timers import Timer
 
@@ -89,7 +96,8 @@ class ProcessCrew:
             calls.BROKEN: self._on_broken,
             calls.DIED: self._on_died,
         }
-        self._class = process_class(start_method or _default_start_method())
+        self._method = start_method or _default_start_method()
+        self._class = process_class(self._method)
         self._changing = Lock(shared=False)  # places, marks
         self._marks: Counter[int] = Counter()
         self._hurry = float("inf")  # the shortest timeout that any task had
@@ -103,7 +111,7 @@ class ProcessCrew:
         """Start the workers. What that raises leaves none behind."""
         self._ends = Ends(self._tell_end, "treadle-pool-ends")
         try:
-            with _SigintBlocked():
+            with _SigintBlocked(self._method):
                 for place in self._places:
                     self._start_in(place)
         except BaseException:
@@ -240,8 +248,7 @@ class ProcessCrew:
     # ---- The supervisor
 
     def _supervise(self) -> None:
-        resource_tracker.ensure_running()  # its start would unmask the signal again
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which its children inherit
+        _block_sigint(self._method)  # for those that replace others
         wait: float | None = None
         while not (self._leaving and not any(place.process for place in self._places)):
             try:
@@ -291,6 +298,8 @@ class ProcessCrew:
             what = f"the exception of {task_name(batch.job.function)} cannot be rebuilt here"
             error = unsendable(what, problem)
         error.__cause__ = RemoteTraceback(f"\n{trace}")
+        if again is not None:
+            again = resendable_items(again)
         self._engine.erred(batch, index, Outcome(error=error), again)
 
     def _on_returned(self, serial: int, how: int, function: Any, items: Any) -> None:
@@ -298,6 +307,7 @@ class ProcessCrew:
         if batch is None:
             return
         begun = any(self._roster.read(place.index)[0] == serial for place in self._places)
+        function, items = resendable(function), resendable_items(items)
         self._engine.given_back(batch, function, items, begun=begun)
 
     def _on_ready(self, seat: int) -> None:
@@ -394,9 +404,18 @@ def _kill(process: Process) -> None:
 class _SigintBlocked:
     """Whatever is started in the block is deaf to Ctrl-C from its first instruction on."""
 
+    def __init__(self, method: str) -> None:
+        self._method = method
+
     def __enter__(self) -> None:
-        resource_tracker.ensure_running()  # its start unmasks the signal
-        self._before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        self._before = _block_sigint(self._method)
 
     def __exit__(self, *exc: object) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
+
+
+def _block_sigint(method: str) -> set[int]:
+    """In this thread, whose children inherit it; returns what was blocked before."""
+    if method != "fork":
+        resource_tracker.ensure_running()  # which they use, and whose start unmasks the signal
+    return signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

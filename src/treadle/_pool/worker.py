@@ -34,11 +34,12 @@ from treadle._pool.calls import (
     VALUES,
     WHOLE,
     caller,
+    resendable_items,
     task_name,
     unsendable,
 )
 from treadle._running.outcomes import portable
-from treadle._running.portable import pack, unpack
+from treadle._running.portable import pack, resendable, unpack
 
 TYPE_CHECKING = False  # type checkers know the name; typing takes a while to import
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ class _Worker:
         tasks, left = self._tasks, self._setup.max_tasks
         while left != 0 and not self._starved:
             try:
-                lease = tasks.lease()
+                lease = tasks.lease(copy=False)  # _run makes the copies that are needed
             except ShutDown:
                 return
             _, serial, how, function, items = lease.item
@@ -167,7 +168,7 @@ class _Worker:
                 lane, how = divmod(how, LANE)
                 self._out = self._lanes[lane - 1]
             if lease.deliveries > 1:
-                self.send((RETURNED, serial, how, function, items))
+                self._give_back(serial, how, function, items)
             elif not self._serve(serial, how, function, items):
                 return  # without acknowledging: whoever stopped the task says what came of it
             lease.ack()
@@ -195,23 +196,27 @@ class _Worker:
         seat, roster = self._seat, self._roster
         if roster.begin(seat, serial) and not how & SURE:
             goes_on = roster.finish(seat)
-            self.send((RETURNED, serial, how, packed_function, items))
+            self._give_back(serial, how, packed_function, items)
             return goes_on
         self._reported = time.monotonic_ns()
         function = self._function
         if packed_function != self._packed_function:
             try:
-                function = unpack(packed_function)
+                function = unpack(packed_function, copy=True)
             except Exception as error:
                 told = unsendable("the function of this task cannot be rebuilt in a worker", error)
                 self._tell_error(serial, WHOLE, told, None)
                 return roster.finish(seat)
-            self._function, self._packed_function = function, packed_function
+            self._function = function
+            self._packed_function = packed_function if len(packed_function) == 1 else ()
         if how <= STAR and len(items) == 1 and type(items) is tuple:
             self._run_one(serial, how, function, items[0])
         else:
             self._run(serial, how, function, items)
         return roster.finish(seat)
+
+    def _give_back(self, serial: int, how: int, function: Packed, items: Items) -> None:
+        self.send((RETURNED, serial, how, resendable(function), resendable_items(items)))
 
     def _run_one(self, serial: int, how: int, function: Callable[..., Any], item: Any) -> None:
         """As _run, for the most frequent of batches."""
@@ -225,7 +230,9 @@ class _Worker:
     def _run(self, serial: int, how: int, function: Callable[..., Any], items: Items) -> None:
         call, run, seat = caller(how, function), self._roster.run, self._seat
         if type(items) is list:
-            call = self._rebuilding(call, function)
+            # What is tried again, or may be run again after a death, has to be as it was.
+            copy = len(items) > 1 or how & RETRY != 0
+            call = self._rebuilding(call, function, copy=copy)
         at = 0
         while at < len(items):
             values: list[Any] = []
@@ -238,19 +245,19 @@ class _Worker:
                 self._tell_values(serial, at, values, function)
                 at += len(values)
             if failed is not None:
-                again = items[at : at + 1] if how & RETRY else None
+                again = resendable_items(items[at : at + 1]) if how & RETRY else None
                 self._tell_error(serial, at, self._judged(failed, function), again)
                 at += 1
 
     @staticmethod
     def _rebuilding(
-        call: Callable[[Any], Any], function: Callable[..., Any]
+        call: Callable[[Any], Any], function: Callable[..., Any], *, copy: bool
     ) -> Callable[[Packed], Any]:
         """The call of an item that is packed."""
 
         def rebuild_and_call(packed: Packed) -> Any:
             try:
-                item = unpack(packed)
+                item = unpack(packed, copy=copy)
             except Exception as error:
                 what = f"the arguments of {task_name(function)} cannot be rebuilt in a worker"
                 raise unsendable(what, error) from error

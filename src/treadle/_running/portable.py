@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Packed = tuple[Any, ...]  # a pickle, and the large buffers that go beside it
 
-__all__ = ["pack", "portable_pickle", "unpack"]
+__all__ = ["pack", "portable_pickle", "resendable", "unpack"]
 
 # The tables themselves, not copies: what is registered later is in them.
 _reducers = ForkingPickler(io.BytesIO()).dispatch_table
@@ -50,11 +50,26 @@ def pack(value: object) -> Packed:
     return data, *buffers
 
 
-def unpack(packed: Packed) -> Any:
-    """The value that was packed. What its unpickling raises is the caller's to handle."""
+def unpack(packed: Packed, *, copy: bool = False) -> Any:
+    """The value that was packed. What its unpickling raises is the caller's to handle.
+
+    copy: for who may write into the value, and is not to change what was sent.
+    """
     if len(packed) == 1:
         return pickle.loads(packed[0])
-    return pickle.loads(packed[0], buffers=packed[1:])
+    buffers = packed[1:]
+    if copy:
+        buffers = tuple(bytes(part) if _is_readonly(part) else bytearray(part) for part in buffers)
+    return pickle.loads(packed[0], buffers=buffers)
+
+
+def resendable(packed: Packed) -> Packed:
+    """What arrived, views of shared memory included, to be sent on."""
+    return packed[0], *map(pickle.PickleBuffer, packed[1:])
+
+
+def _is_readonly(buffer: Any) -> bool:
+    return memoryview(buffer).readonly
 
 
 def _dumped(value: object, buffers: list[pickle.PickleBuffer] | None) -> bytes:
