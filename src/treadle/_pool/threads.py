@@ -94,6 +94,7 @@ class ThreadCrew:
         self._tasks.shutdown(immediate=True)
         with self._changing:
             for worker in self._workers:
+                worker.given_up = True  # what follows in its batch is not begun
                 if worker.call is not None:
                     worker.call.stop(CancelledError)
         self._check_over()
@@ -194,6 +195,8 @@ class ThreadCrew:
         first, values, since = 0, [], time.monotonic()
         for step, item in enumerate(batch.items):
             worker.step, worker.call = step, Stoppable()
+            if worker.given_up:  # before there was a call to stop
+                return
             timer = None if timeout is None else self._timer(worker, batch, step, timeout)
             try:
                 values.append(worker.call.call(call, (item,), {}))
