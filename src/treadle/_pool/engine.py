@@ -172,6 +172,12 @@ class Engine:
             self._forget(batch)
         return True
 
+    def cancel_job(self, job: Job) -> None:
+        """Cancel what there is of a job: what is sent again is another batch than before."""
+        for batch in self.outstanding():
+            if batch.job is job:
+                self.cancel(batch)
+
     def batch_of(self, serial: int) -> Batch | None:
         """The batch of that number, unless it is over."""
         return self._batches.get(serial)
@@ -297,7 +303,10 @@ class Engine:
         if start < stop:
             how, first = batch.how | SURE, batch.first + start
             function, part = batch.function, items[start:stop]
-            self._send(Batch(batch.job, function, how, part, first, batch.policy, batch.attempts))
+            rest = Batch(batch.job, function, how, part, first, batch.policy, batch.attempts)
+            self._send(rest)
+            if batch.cancelled:  # meanwhile
+                self.cancel(rest)
 
     def _take_what_is_left(self, batch: Batch) -> int:
         """From now on the batch's own news are late; returns how many items had been told."""
@@ -319,11 +328,13 @@ class Engine:
         pause = min(policy.backoff * 2**batch.attempts, _LONGEST_PAUSE)
         if pause <= 0:
             self._send(again)
-            return
-        self._enter(again)
-        timer = Timer(pause, self.crew.send, (again,))
-        timer.daemon = True
-        timer.start()
+        else:
+            self._enter(again)
+            timer = Timer(pause, self.crew.send, (again,))
+            timer.daemon = True
+            timer.start()
+        if batch.cancelled:  # meanwhile
+            self.cancel(again)
 
     def _enter(self, batch: Batch) -> None:
         with self._changing:

@@ -50,12 +50,15 @@ class Future(concurrent.futures.Future[T]):
         ...     executor.submit(time.sleep, 1000).cancel()
         True
         """
+        if self.cancelled():
+            return True
         if not super().cancel():
             return False
         with contextlib.suppress(concurrent.futures.InvalidStateError, RuntimeError):
             self.set_running_or_notify_cancel()  # whoever waits is told
-        if self._batch is not None:
-            self._engine.cancel(self._batch)
+        batch = self._batch
+        if batch is not None and (not self._engine.cancel(batch) or batch.policy.retries):
+            self._engine.cancel_job(batch.job)
         return True
 
     def running(self) -> bool:
@@ -67,10 +70,10 @@ class Future(concurrent.futures.Future[T]):
         ...     future.result(), future.running()
         (0, False)
         """
-        batch = self._batch
-        if batch is None or self.done():
+        if self._batch is None or self.done():
             return False
-        return batch.serial in self._engine.crew.at_work()
+        at_work = map(self._engine.batch_of, self._engine.crew.at_work())
+        return any(each is not None and each.job is self._batch.job for each in at_work)
 
 
 class _Call:

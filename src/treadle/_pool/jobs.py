@@ -131,8 +131,9 @@ class AsyncResult(Generic[T]):
         return True
 
     def _cancel_batches(self) -> None:
-        if self._batch is not None:
-            self._engine.cancel(self._batch)
+        batch = self._batch
+        if batch is not None and (not self._engine.cancel(batch) or batch.policy.retries):
+            self._engine.cancel_job(self)
 
     def _start(self, how: int, item: Any, policy: Policy) -> None:
         try:
@@ -194,9 +195,15 @@ def _call_back(callback: Callable[[Any], object], argument: Any) -> None:
     """What a callback raises is reported as a thread's is, and costs nobody else anything."""
     try:
         callback(argument)
-    except Exception as error:
+    except BaseException as error:
+        if not isinstance(error, Exception) and _in_main_thread():
+            raise  # such as Ctrl-C
         report = error.__class__, error, error.__traceback__, threading.current_thread()
         threading.excepthook(threading.ExceptHookArgs(report))
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 class MapResult(AsyncResult[list[T]]):
@@ -234,7 +241,6 @@ class MapResult(AsyncResult[list[T]]):
         self._left = len(items)  # without a result
         self._sent = 0  # items
         self._out = 0  # items sent, and without a result
-        self._batches: list[Batch] = []
         self._changing = Lock(shared=False)
         self._feeding = False
 
@@ -266,15 +272,16 @@ class MapResult(AsyncResult[list[T]]):
                 self._out += len(part)
                 last = self._sent == len(self._items)
             try:
-                batch = self._engine.submit(
-                    self, self._how, part, first, self._policy, self._prepared
-                )
+                self._engine.submit(self, self._how, part, first, self._policy, self._prepared)
+            except BaseException as error:  # SystemExit, raised by pickling; Ctrl-C
+                self._settle(Outcome(error=error))
+                last = True
+                if _in_main_thread():
+                    raise
             finally:
                 self._feeding = False
-            if batch is not None:
-                self._batches.append(batch)
-                if len(self._batches) > 4 * self._ahead:
-                    self._batches = [each for each in self._batches if each.told < each.count]
+                if self._done.is_set():  # cancelled meanwhile
+                    self._cancel_batches()
             if last:
                 self._items = self._items[:0]
                 self._sent = 0
@@ -283,8 +290,7 @@ class MapResult(AsyncResult[list[T]]):
 
     def _cancel_batches(self) -> None:
         self._engine.fed(self)
-        for batch in self._batches:
-            self._engine.cancel(batch)
+        self._engine.cancel_job(self)
 
     # ---- For the engine
 
@@ -360,7 +366,6 @@ class ImapJob:
         self._next = 0  # the index whose turn it is; unordered: how many came
         self._length: int | None = None
         self._closed = False
-        self._batches: dict[int, Batch] = {}
         self._taken = 0
         engine.feed(self)
         self._feeder = threading.Thread(
@@ -381,10 +386,8 @@ class ImapJob:
             if self._closed:
                 return
             self._closed = True
-            batches = list(self._batches.values())
         self._room.release(2)
-        for batch in batches:
-            self._engine.cancel(batch)
+        self._engine.cancel_job(self)
 
     # ---- Drawing
 
@@ -398,8 +401,8 @@ class ImapJob:
                 if part:
                     batch = self._engine.submit(self, self._how, part, index, self._policy, sent)
                     index += len(part)
-                    if batch is not None:
-                        self._note(batch)
+                    if batch is not None and self._closed:  # meanwhile
+                        self._engine.cancel(batch)
                     del part, batch
                 elif problem is None:
                     break
@@ -426,14 +429,6 @@ class ImapJob:
                 return part, error
         return part, None
 
-    def _note(self, batch: Batch) -> None:
-        with self._changing:
-            if batch.told < batch.count:
-                self._batches[batch.first] = batch
-            closed = self._closed
-        if closed:
-            self._engine.cancel(batch)
-
     # ---- For the engine
 
     def _deliver(self, index: int, values: Sequence[Any], seconds: float) -> None:
@@ -446,6 +441,8 @@ class ImapJob:
         """As engine.Job says."""
         with self._changing:
             if index == WHOLE:
+                self._closed = True  # draw no more
+                self._room.release(2)
                 self._length = self._next = sys.maxsize
                 self.results.put(_Failed(outcome))
                 self.results.put(_END)
@@ -453,7 +450,6 @@ class ImapJob:
                 self._put(index, (_Failed(outcome),))
 
     def _put(self, index: int, values: Sequence[Any]) -> None:
-        self._batches.pop(index, None)
         if not self._ordered:
             self._next += len(values)
             self.results.put_many(values)
