@@ -207,7 +207,7 @@ class Executor(concurrent.futures.Executor):
         drawn: Iterable[Any] = zip(*iterables, strict=False)
         if buffersize is None:
             drawn = list(drawn)
-            buffersize = max(len(drawn), 1)
+            buffersize = len(drawn) + 1  # nobody need take a result for the end to be found
         elif buffersize < 1:
             raise ValueError("buffersize must be None or > 0")
         job = ImapJob(self._engine, fn, STAR, drawn, chunks, buffersize, self._policy, ordered=True)
@@ -248,8 +248,10 @@ class Executor(concurrent.futures.Executor):
             if batch.serial not in at_work:
                 if isinstance(job, _Call):
                     job.future.cancel()
-                else:
-                    self._engine.cancel(batch)
+                elif self._engine.cancel(batch):
+                    cancelled = Outcome(error=concurrent.futures.CancelledError())
+                    for index in range(batch.told, batch.count):
+                        job._fail(batch.first + index, cancelled)
 
     def _check_open(self) -> None:
         engine = self._engine
