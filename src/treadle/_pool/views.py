@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -217,7 +216,7 @@ class PoolView:
 async def _result(result: AsyncResult[T]) -> T:
     try:
         await result._done.aio.wait()
-    except asyncio.CancelledError:
+    except BaseException:  # cancelled, in the way of whichever library's loop
         result.cancel()
         raise
     return result.get()
