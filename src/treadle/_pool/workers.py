@@ -80,6 +80,8 @@ def _completed(setup: Setup, kind: str, workers: int, *, pin: bool, base: str) -
         raise ValueError(f"max_tasks_per_worker must be 1 or more, or None, not {setup.max_tasks}")
     if kind == "thread" and setup.memory_limit is not None:
         raise ValueError("threads share their memory: memory_limit is for kind='process'")
+    if kind == "thread" and setup.blas_threads is not None:
+        raise ValueError("threads share their libraries: blas_threads is for kind='process'")
     cpus = tuple(sorted(os.sched_getaffinity(0)))
     blas = setup.blas_threads
     if blas is None and kind == "process":
