@@ -334,7 +334,7 @@ class ProcessCrew:
         serial, step, _ = self._roster.read(seat)
         self._roster.vacate(seat)
         batch = self._engine.batch_of(serial) if serial else None
-        if exitcode != 0 and not place.leaving and not self._killed:
+        if (exitcode != 0 or batch is not None) and not place.leaving and not self._killed:
             self.deaths += 1
         how = ending(exitcode, self._oom_kills)
         if batch is not None and batch.how >= LANE:
