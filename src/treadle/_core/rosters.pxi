@@ -58,6 +58,10 @@ cdef class Roster:
                 at.step(<uint32_t>index, <uint64_t>now)
             values.append(call(items[index]))
 
+    def step(self, uint32_t seat, uint32_t step):
+        """Notes which item of the task it is at."""
+        self._seat(seat).step(step, <uint64_t>monotonic_coarse_ns())
+
     def finish(self, uint32_t seat):
         """Notes that the task is done with; False: it was stopped, and the worker must not take another."""
         return self._seat(seat).finish()

@@ -278,6 +278,7 @@ class _Worker:
             return
         packed: list[Packed] = []
         for index, value in enumerate(values, first):
+            self._roster.step(self._seat, index)  # whose fault it is if pickling ends the worker
             try:
                 packed.append(pack(value))
             except Exception as error:
