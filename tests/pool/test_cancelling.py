@@ -11,7 +11,7 @@ import treadle
 from tests.pool import tasks
 from tests.pool.kinds import over
 
-pytestmark = [pytest.mark.slow, over("thread", "fork", "forkserver")]
+pytestmark = [pytest.mark.slow, over("thread", "fork")]
 
 
 def occupy(pool: treadle.Pool) -> tuple[treadle.Event, list[treadle.AsyncResult[Any]]]:

@@ -1,4 +1,4 @@
-"""How a pool ends: close, terminate, join, with, the garbage collector; and what it says of itself."""
+"""How a pool ends: close, terminate, join, with, the collector; and what it says of itself."""
 
 from __future__ import annotations
 
@@ -65,17 +65,17 @@ def _check_refuses_all(pool: treadle.Pool) -> None:
     maps = [pool.map, pool.map_async, pool.starmap, pool.starmap_async]
     maps += [pool.imap, pool.imap_unordered]
     for call in calls:
-        with pytest.raises(ValueError, match="^Pool not running$"):
+        with pytest.raises(ValueError, match=r"^Pool not running$"):
             call(int)
     for each in maps:
-        with pytest.raises(ValueError, match="^Pool not running$"):
+        with pytest.raises(ValueError, match=r"^Pool not running$"):
             each(int, [])
-    with pytest.raises(ValueError, match="^Pool not running$"), pool:
+    with pytest.raises(ValueError, match=r"^Pool not running$"), pool:
         pass
 
 
 def test_a_running_pool_cannot_be_joined(kind: str) -> None:
-    with new_pool(kind) as pool, pytest.raises(ValueError, match="^Pool is still running$"):
+    with new_pool(kind) as pool, pytest.raises(ValueError, match=r"^Pool is still running$"):
         pool.join()
 
 

@@ -1,4 +1,4 @@
-"""Pool.imap and imap_unordered: order, laziness and exact backpressure, errors among the results."""
+"""Pool.imap and imap_unordered: order, laziness, exact backpressure, errors among the results."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_no_more_is_drawn_than_there_is_room_for(
     numbers = Counted()
     results = getattr(pool, way)(abs, numbers, buffersize=buffersize)
     for taken in range(3 * buffersize):
-        until(lambda: results._job.results.qsize() + taken == numbers.drawn)
+        until(lambda taken=taken: results._job.results.qsize() + taken == numbers.drawn)
         assert numbers.drawn <= taken + buffersize
         next(results)
     results.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Callable
@@ -56,9 +57,10 @@ def test_a_task_in_time_is_left_alone(pool: treadle.Pool) -> None:
 def test_waiting_for_a_worker_is_no_part_of_a_timeout(pool: treadle.Pool) -> None:
     go, waiting = occupy(pool)
     result = pool.apply_async(tasks.square, (3,), timeout=0.05)
-    with pytest.raises(treadle.TaskTimeoutError):  # a timer of the same length has run meanwhile
-        with new_pool("thread") as clock:
-            clock.apply(tasks.begin_and_stay, (treadle.Event(),), timeout=0.1)
+    with new_pool("thread") as clock, pytest.raises(treadle.TaskTimeoutError):
+        clock.apply(
+            tasks.begin_and_stay, (treadle.Event(),), timeout=0.1
+        )  # which has run meanwhile
     assert not result.ready()
     go.set()
     assert result.get() == 9
@@ -178,7 +180,7 @@ def test_retries_are_made_after_a_pause_that_doubles(pool: treadle.Pool) -> None
     attempts: treadle.Queue[float] = treadle.Queue()
     assert pool.apply(tasks.fail_until, (attempts, 4), retries=3, backoff=0.02) == 4
     times = attempts.get_many(4)
-    pauses = [after - before for before, after in zip(times, times[1:], strict=False)]
+    pauses = [after - before for before, after in itertools.pairwise(times)]
     for pause, least in zip(pauses, (0.02, 0.04, 0.08), strict=True):
         assert pause >= least
 

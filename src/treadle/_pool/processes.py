@@ -278,7 +278,7 @@ class ProcessCrew:
         for packed in values:
             try:
                 rebuilt.append(unpack(packed))
-            except Exception as error:
+            except BaseException as error:  # this thread must not end
                 if rebuilt:
                     self._engine.delivered(batch, index, rebuilt, took / 1e9)
                     index, rebuilt, took = index + len(rebuilt), [], 0
@@ -294,7 +294,7 @@ class ProcessCrew:
             return
         try:
             error = unpack(packed)
-        except Exception as problem:  # it could be rebuilt there
+        except BaseException as problem:  # it could be rebuilt there
             what = f"the exception of {task_name(batch.job.function)} cannot be rebuilt here"
             error = unsendable(what, problem)
         error.__cause__ = RemoteTraceback(f"\n{trace}")
@@ -317,7 +317,7 @@ class ProcessCrew:
     def _on_broken(self, seat: int, packed: Packed, trace: str) -> None:
         try:
             error = unpack(packed)
-        except Exception as problem:
+        except BaseException as problem:
             error = unsendable("the initializer's exception cannot be rebuilt here", problem)
         error.__cause__ = RemoteTraceback(f"\n{trace}")
         self._start_error = error
