@@ -204,7 +204,8 @@ class _Worker:
             try:
                 function = unpack(packed_function, copy=True)
             except Exception as error:
-                told = unsendable("the function of this task cannot be rebuilt in a worker", error)
+                name = "the function of this task"
+                told = self._unsendable(f"{name} cannot be rebuilt in a worker", error, name)
                 self._tell_error(serial, WHOLE, told, None)
                 return roster.finish(seat)
             self._function = function
@@ -249,9 +250,8 @@ class _Worker:
                 self._tell_error(serial, at, self._judged(failed, function), again)
                 at += 1
 
-    @staticmethod
     def _rebuilding(
-        call: Callable[[Any], Any], function: Callable[..., Any], *, copy: bool
+        self, call: Callable[[Any], Any], function: Callable[..., Any], *, copy: bool
     ) -> Callable[[Packed], Any]:
         """The call of an item that is packed."""
 
@@ -259,8 +259,9 @@ class _Worker:
             try:
                 item = unpack(packed, copy=copy)
             except Exception as error:
-                what = f"the arguments of {task_name(function)} cannot be rebuilt in a worker"
-                raise unsendable(what, error) from error
+                name = task_name(function)
+                what = f"the arguments of {name} cannot be rebuilt in a worker"
+                raise self._unsendable(what, error, name) from error
             return call(item)
 
         return rebuild_and_call
@@ -305,7 +306,8 @@ class _Worker:
     def _tell_lost(
         self, serial: int, index: int, error: Exception, function: Callable[..., Any]
     ) -> None:
-        told = unsendable(f"the result of {task_name(function)} cannot be sent", error)
+        name = task_name(function)
+        told = self._unsendable(f"the result of {name} cannot be sent", error, name)
         self._tell_error(serial, index, told, None)
 
     def _tell_error(self, serial: int, index: int, error: BaseException, item: Any) -> None:
@@ -318,17 +320,29 @@ class _Worker:
             told: Exception = TaskError(
                 f"{task_name(function)} ended itself by {error!r}: it has no result"
             )
-        elif isinstance(error, MemoryError) and self._setup.memory_limit is not None:
-            self._starved = True
-            told = WorkerMemoryError(
-                f"{task_name(function)} ran out of the {self._setup.memory_limit} bytes that its"
-                f" worker may have (memory_limit); it had at most {_peak()} bytes in use",
-                self._setup.memory_limit,
-                _peak(),
-            )
+        elif self._is_starved(error):
+            told = self._starved_in(task_name(function))
         else:
             return error
         return told.with_traceback(error.__traceback__)
+
+    def _unsendable(self, what: str, error: Exception, name: str) -> Exception:
+        return self._starved_in(name) if self._is_starved(error) else unsendable(what, error)
+
+    def _is_starved(self, error: BaseException) -> bool:
+        own = isinstance(error, MemoryError)
+        own = own and not isinstance(error, (ArenaFullError, WorkerMemoryError))
+        return own and self._setup.memory_limit is not None
+
+    def _starved_in(self, name: str) -> WorkerMemoryError:
+        self._starved = True
+        limit = self._setup.memory_limit or 0
+        return WorkerMemoryError(
+            f"{name} ran out of the {limit} bytes that its worker may have (memory_limit);"
+            f" it had at most {_peak()} bytes in use",
+            limit,
+            _peak(),
+        )
 
 
 def _peak() -> int:
