@@ -161,18 +161,18 @@ class _Worker:
                 lease = tasks.lease(copy=False)  # _run makes the copies that are needed
             except ShutDown:
                 return
+            except MemoryError:
+                self._refuse_what_is_too_large()
+                return
             _, serial, how, function, items = lease.item
             if how & ENCLOSED:
                 how, items = how ^ ENCLOSED, items[0]
-            if how >= LANE:
-                lane, how = divmod(how, LANE)
-                self._out = self._lanes[lane - 1]
+            how = self._choose_way_out(how)
             if lease.deliveries > 1:
                 self._give_back(serial, how, function, items)
             elif not self._serve(serial, how, function, items):
                 return  # without acknowledging: whoever stopped the task says what came of it
             lease.ack()
-            self._out = self._results
             if left is not None:
                 left -= 1
 
@@ -190,6 +190,31 @@ class _Worker:
                 if now >= until:
                     raise
                 time.sleep(_PAUSE)
+
+    def _refuse_what_is_too_large(self) -> None:
+        """A batch is in the way of all workers: take it without the limit, and fail it."""
+        limit = self._setup.memory_limit
+        if limit is None:
+            raise
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
+        lease = self._tasks.lease()
+        self._choose_way_out(lease.item[2])
+        if _data() > limit:
+            error = self._starved_in("a task, by its arguments,")
+            self._tell_error(lease.item[1], WHOLE, error, None)
+            lease.ack()
+        else:  # another one
+            lease.nack()
+
+    def _choose_way_out(self, how: int) -> int:
+        """Where the results of the batch go; returns the rest of how it is to be run."""
+        if how < LANE:
+            self._out = self._results
+            return how
+        lane, how = divmod(how, LANE)
+        self._out = self._lanes[lane - 1]
+        return how
 
     def _serve(self, serial: int, how: int, packed_function: Packed, items: Items) -> bool:
         """Run a batch; returns whether the worker goes on."""
@@ -343,6 +368,12 @@ class _Worker:
             limit,
             _peak(),
         )
+
+
+def _data() -> int:
+    """What of the memory of this process RLIMIT_DATA limits, in bytes."""
+    with open("/proc/self/statm", "rb") as file:
+        return int(file.read().split()[5]) * resource.getpagesize()
 
 
 def _peak() -> int:
