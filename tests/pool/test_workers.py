@@ -280,6 +280,23 @@ def test_others_of_a_map_have_their_memory() -> None:
     assert got == [1, "too much", 2, "too much", 3]
 
 
+def test_an_argument_that_is_more_than_a_worker_may_have() -> None:
+    """It is told, and is in nobody's way: no worker could ever take it."""
+    limit = _in_use() + 50 * MEGABYTE
+    too_much = bytearray(60 * MEGABYTE)
+    with new_pool("fork", 1, memory_limit=limit) as pool:
+        for _ in range(2):
+            result = pool.apply_async(len, (too_much,))
+            later = pool.apply_async(tasks.square, (3,))
+            with pytest.raises(treadle.WorkerMemoryError, match="memory_limit") as caught:
+                result.get()
+            assert caught.value.limit == limit
+            assert later.get() == 9
+        with pytest.raises(treadle.WorkerMemoryError):
+            pool.map(len, [b"", too_much, b""], 1)
+        assert pool.statistics().deaths == 0
+
+
 def test_threads_have_no_memory_of_their_own() -> None:
     with pytest.raises(ValueError, match="threads share their memory"):
         treadle.Pool(1, kind="thread", memory_limit=MEGABYTE)
