@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ import pytest
 
 import treadle
 from tests.aio.kinds import WAITS, TaskWait, every_private_wait, every_wait
-from tests.aio.loops import Loop, OtherLoop, gather, installed, native_threads, settle, spawn
+from tests.aio.loops import Loop, OtherLoop, gather, installed, native_threads, settle, sleep, spawn
 from tests.sync.children import forked
 from tests.sync.kinds import both_storages
 from tests.sync.threads import OtherThread
@@ -98,6 +99,42 @@ def _wait_by_thousands(line: Connection, loop: Loop) -> None:
         assert all(await gather(*tasks))
 
     loop.run(main())
+
+
+# ---- More than one arena
+
+
+def test_the_first_wait_in_another_arena_is_heard_of_at_once() -> None:
+    """Though the reactor sleeps for half a second at a time, on the bells that it knows."""
+    delays = []
+    for _ in range(3):
+        with forked(_wait_in_another_arena) as child:
+            delays.append(child.hear())
+    assert min(delays) < 0.25
+
+
+def _wait_in_another_arena(line: Connection) -> None:
+    async def main() -> None:
+        home, named = treadle.Queue(), treadle.Queue(name=f"of {os.getpid()}")
+        with forked(_put_when_told, home, named) as putter:
+            waiting = spawn(home.aio.get())
+            await settle()
+            putter.say("home")
+            assert await waiting == "home"
+            await sleep(0.05)  # the reactor goes to sleep again
+            waiting = spawn(named.aio.get())
+            await settle()
+            begun = time.monotonic()
+            putter.say("named")
+            assert await waiting == "named"
+            line.send(time.monotonic() - begun)
+
+    asyncio.run(main())
+
+
+def _put_when_told(line: Connection, home: Any, named: Any) -> None:
+    for queue in (home, named):
+        queue.put(line.recv())
 
 
 # ---- Loops that end

@@ -595,6 +595,7 @@ cdef extern from "task_ops.hpp" namespace "treadle::core" nogil:
     void* take_notified()
     void install_tasks()
 
+    void rouse_reactor()
 cdef extern from "Python.h":
     int PyErr_CheckSignals() except -1
     int PyErr_WarnEx(object category, const char* message, Py_ssize_t stack_level) except -1

@@ -61,6 +61,16 @@ inline void wake_everybody(const void* word, int count, std::uint32_t bits, plat
 
 // ---- A task's place
 
+// How often this process has got a bell. Whoever sleeps on all of them looks at it last, before it sleeps.
+inline constinit std::atomic<std::uint32_t> bells_added{0};
+
+// Wakes this process's reactor, wherever it sleeps: it hears of bells that it does not know yet, and delivers what was notified.
+inline void rouse_reactor() noexcept {
+    for (Mapping* m = Mapping::first(); m != nullptr; m = m->next())
+        if (m->member() && m->reactor != SharedDoorbells::kNoReactor) SharedDoorbells(m->arena.header()).rouse(m->reactor);
+    platform::futex_wake(&bells_added, 1, PrivateWorld::kAllBits, platform::FutexScope::process);
+}
+
 // This process's reactor in the arena, made by its first task that waits there. kNoReactor: all are taken.
 inline void need_reactor(Mapping* m, Token token) noexcept {
     if (m->reactor != SharedDoorbells::kNoReactor) return;
@@ -70,6 +80,9 @@ inline void need_reactor(Mapping* m, Token token) noexcept {
         m->arena.leave();
         return Result::done;
     });
+    if (m->reactor == SharedDoorbells::kNoReactor) return;
+    bells_added.fetch_add(1, std::memory_order_seq_cst);  // SYNC bell→sleep
+    rouse_reactor();
 }
 
 // Doubts (tasks/lot.hpp), by what the object is.
@@ -207,6 +220,7 @@ inline void reactor_turn(std::int64_t* looked) noexcept {
     platform::WaitedWord words[platform::kMostWaitedWords];
     unsigned count = 0;
     bool unheard = false;
+    const std::uint32_t added = bells_added.load(std::memory_order_seq_cst);
     for (Mapping* m = Mapping::first(); m != nullptr && count < platform::kMostWaitedWords; m = m->next()) {
         if (!m->member()) continue;
         if (m->reactor == SharedDoorbells::kNoReactor) {
@@ -232,9 +246,9 @@ inline void reactor_turn(std::int64_t* looked) noexcept {
                 if (m->member() && m->sweep_due()) m->sweep();
         }
     }
-    if (lot.has_notified()) return;
-    static constinit std::uint32_t nothing = 0;
-    if (count == 0) words[count++] = {&nothing, 0, platform::FutexScope::process};
+    // SYNC bell→sleep: a bell that has come since is counted, or rouses by those that were known.
+    if (lot.has_notified() || bells_added.load(std::memory_order_seq_cst) != added) return;
+    if (count == 0) words[count++] = {&bells_added, added, platform::FutexScope::process};
     platform::futex_wait_any(words, count, unheard ? kWithoutWaitAny : lot.empty() ? kLongestSlice : kLookEvery, kWithoutWaitAny);
     for (Mapping* m = Mapping::first(); m != nullptr; m = m->next())
         if (m->member() && m->reactor != SharedDoorbells::kNoReactor) tasks::hear(lot, m->base, ears_in(m));

@@ -73,6 +73,11 @@ public:
     }
 
     std::uint32_t bell(std::uint32_t reactor) const noexcept { return h.reactors[reactor].bell.load(std::memory_order_seq_cst); }
+    // Ends the sleep of who sleeps on the bell, for no wake: by its own process.
+    void rouse(std::uint32_t reactor) noexcept {
+        h.reactors[reactor].bell.fetch_add(1, std::memory_order_seq_cst);
+        World::wake_threads(&h.reactors[reactor].bell, 1);
+    }
     const void* futex(std::uint32_t reactor) const noexcept { return &h.reactors[reactor].bell; }
 
     // Takes what was rung, under the lot's lock: visit(bucket, all).
@@ -123,8 +128,7 @@ private:
         auto& record = h.reactors[reactor];
         record.rung[all][bucket / 64].fetch_or(std::uint64_t{1} << (bucket % 64), std::memory_order_seq_cst);
         if ((part(reactor, bucket).load(std::memory_order_seq_cst) & bit(reactor)) == 0) return false;
-        record.bell.fetch_add(1, std::memory_order_seq_cst);
-        World::wake_threads(&record.bell, 1);
+        rouse(reactor);
         return true;
     }
 
