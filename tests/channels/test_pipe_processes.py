@@ -203,6 +203,58 @@ def test_an_end_lives_as_long_as_anybody_holds_it() -> None:
             here.recv()
 
 
+def test_a_child_closes_an_end_that_its_parents_threads_are_using() -> None:
+    """They do not exist in the child, so nobody is left there to close the end behind them."""
+    here, there = treadle.Pipe()
+    threads = [Answer(here.recv) for _ in range(2)]
+    until_waiting(here, 2)
+
+    def close_and_see(line: Connection) -> None:
+        here.close()
+        line.send("closed")
+        line.recv()
+        with pytest.raises(EOFError):
+            there.recv()
+
+    with forked(close_and_see) as child:
+        child.expect("closed")
+        for thread in threads:
+            there.send("enough")
+            assert thread.get() == "enough"
+        here.close()
+        there.close()
+        child.say("now nobody holds it")
+
+
+class _Forking:
+    """Who pickles it, to send it, goes on in a child as well, which closes the end meanwhile."""
+
+    def __init__(self, end: treadle.Connection) -> None:
+        self.end = end
+        self.children: list[int] = []
+
+    def __reduce__(self) -> Any:
+        self.children.append(os.fork())
+        if self.children[-1] == 0:
+            self.end.close()
+        return str, (f"sent by {'the parent' if self.children[-1] else 'a child'}",)
+
+
+def test_a_call_that_a_child_is_forked_in_goes_on_in_it() -> None:
+    here, there = treadle.Pipe()
+    item = _Forking(here)
+    try:
+        here.send(item)
+    finally:
+        if item.children[-1] == 0:
+            os._exit(0)
+    os.waitpid(item.children[-1], 0)
+    assert {there.recv(), there.recv()} == {"sent by the parent", "sent by a child"}
+    here.close()
+    with pytest.raises(EOFError):
+        there.recv()
+
+
 def test_the_end_of_all_is_the_same_to_who_receives_and_who_sends() -> None:
     """Of a process that ends, the system closes one descriptor after the other."""
     before = set(os.listdir("/proc/self/fd"))

@@ -9,7 +9,7 @@ import pytest
 
 import treadle
 from tests.channels.pipe_work import echo
-from tests.channels.pipes import Answer, fill, is_readable
+from tests.channels.pipes import Answer, fill, is_readable, until_waiting
 from tests.sync.children import forked
 
 
@@ -104,6 +104,39 @@ def test_a_close_of_the_other_end_is_the_end(waiting: bool) -> None:
             await receiving
         with pytest.raises(BrokenPipeError):
             await here.aio.send(1)
+
+    asyncio.run(main())
+
+
+def test_tasks_hear_of_a_close_though_a_thread_uses_the_end() -> None:
+    async def main() -> None:
+        here, there = treadle.Pipe()
+        receiving = asyncio.create_task(here.aio.recv())
+        await _until_waiting(receiving)
+        thread = Answer(here.recv)
+        until_waiting(here)
+        here.close()
+        with pytest.raises(OSError, match="closed"):
+            await receiving
+        there.send("to the thread, whose call goes on")
+        assert thread.get() == "to the thread, whose call goes on"
+
+    asyncio.run(main())
+
+
+def test_tasks_of_the_other_end_hear_of_a_close_that_a_thread_has_put_off() -> None:
+    async def main() -> None:
+        here, there = treadle.Pipe()
+        thread = Answer(here.recv)
+        until_waiting(here)
+        receiving = asyncio.create_task(there.aio.recv())
+        await _until_waiting(receiving)
+        here.close()
+        await _until_waiting(receiving)
+        there.send("enough")
+        with pytest.raises(EOFError):
+            await receiving
+        assert thread.get() == "enough"
 
     asyncio.run(main())
 

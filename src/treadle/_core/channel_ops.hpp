@@ -22,11 +22,53 @@ using ChannelState = channel::ChannelState<SharedWorld>;
 using platform::BellWait;
 using platform::PrivateWorld;
 
+// The ends whose calls this thread is in, the latest last: where it forks, it is the only one that its child has. Of more
+// calls within one another than have room here, the child forgets the outer ones.
+struct CallsOfThread {
+    static constexpr unsigned kMost = 8;
+    const void* ends[kMost];
+    unsigned count;
+};
+inline constinit thread_local CallsOfThread tls_calls{};
+
+// How many calls of an end are under way in this process; the interpreter's lock guards it. A child of fork begins with
+// those of the thread that forked: the others do not exist there, and will never end.
+class EndUsers {
+public:
+    std::uint32_t count() noexcept {
+        if (epoch_ != platform::private_epoch) {
+            epoch_ = platform::private_epoch;
+            count_ = 0;
+            for (unsigned i = 0; i < tls_calls.count; ++i) count_ += tls_calls.ends[i] == this;
+        }
+        return count_;
+    }
+    void enter() noexcept {
+        count_ = count() + 1;
+        if (tls_calls.count != CallsOfThread::kMost) tls_calls.ends[tls_calls.count++] = this;
+    }
+    // Returns how many are left.
+    std::uint32_t leave() noexcept {
+        const std::uint32_t before = count();
+        for (unsigned i = tls_calls.count; i-- != 0;) {
+            if (tls_calls.ends[i] != this) continue;
+            for (--tls_calls.count; i < tls_calls.count; ++i) tls_calls.ends[i] = tls_calls.ends[i + 1];
+            break;
+        }
+        return count_ = before != 0 ? before - 1 : 0;
+    }
+
+private:
+    std::uint32_t count_ = 0;
+    std::uint64_t epoch_ = 0;
+};
+
 struct ChannelEnd {
     Handle handle;
     std::uint32_t side;
     int bell = -1;   // read: it wakes those who sleep at this end
     int other = -1;  // write: the other end's bell
+    EndUsers users;
     std::atomic<std::uint32_t> pulse{0};
     std::atomic<std::uint32_t> followers{0};
     std::atomic<std::int32_t> sentry{0};  // pid of the process whose thread it is: a fork leaves it behind

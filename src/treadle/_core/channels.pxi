@@ -64,7 +64,6 @@ cdef class Connection:
     cdef ChannelEnd end
     cdef _Leftovers leftovers
     cdef bint _open
-    cdef int _users  # calls under way: the last of them closes what is closed meanwhile
     cdef object __weakref__
 
     def __cinit__(self):
@@ -90,13 +89,14 @@ cdef class Connection:
     cdef inline int _use(self) except -1:
         if not self._open:
             raise OSError("handle is closed")
-        self._users += 1
+        self.end.users.enter()
         return 0
 
     cdef inline int _used(self) except -1:
-        self._users -= 1
-        if not self._open and self._users == 0:
+        if self.end.users.leave() == 0 and not self._open:  # the last one closes what was closed meanwhile
             self._release()
+            if tasks_notified():
+                rouse_reactor()  # it tells them: if that raised here, what this call returns would be lost
         return 0
 
     cdef int _use_to_receive(self) except -1:
@@ -473,9 +473,11 @@ cdef class Connection:
         if self._open:
             self._open = False
             self.leftovers.clear()
-            if self._users == 0:
+            if self.end.users.count() == 0:
                 self._release()
-                _tell()
+            elif self.end.handle.mapping.member():
+                tell_of_close(self.end)  # tasks that wait are in no call
+            _tell()
 
     @property
     def closed(self):

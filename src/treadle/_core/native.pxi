@@ -469,11 +469,17 @@ cdef extern from "channel_ops.hpp" namespace "treadle::core" nogil:
         KIND_CHANNEL "static_cast<int>(treadle::arena::Kind::channel)"
         GONE "static_cast<int>(treadle::word::Result::gone)"
 
+    cppclass EndUsers:
+        uint32_t count()
+        void enter()
+        uint32_t leave()
+
     cppclass ChannelEnd:
         Handle handle
         uint32_t side
         int bell
         int other
+        EndUsers users
 
     struct ChannelFigures:
         uint64_t received
@@ -589,13 +595,13 @@ cdef extern from "task_ops.hpp" namespace "treadle::core" nogil:
     void task_end_attempt()
     void task_leave(Place&, Mapping*, bint)
     void need_reactor(Mapping*, Token)
+    void rouse_reactor()
     bint task_looks_into_section(int64_t*)
     void reactor_turn(int64_t*)
     bint tasks_notified()
     void* take_notified()
     void install_tasks()
 
-    void rouse_reactor()
 cdef extern from "Python.h":
     int PyErr_CheckSignals() except -1
     int PyErr_WarnEx(object category, const char* message, Py_ssize_t stack_level) except -1
