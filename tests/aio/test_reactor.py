@@ -223,6 +223,65 @@ def test_a_loop_that_is_stopped_holds_nobody_up(
     wait.settled(thing)
 
 
+@pytest.mark.parametrize(
+    "wait", [wait for wait in WAITS if not wait.handed_over], ids=lambda wait: wait.name
+)
+@both_storages
+@pytest.mark.parametrize("end", ["stopped", "closed"])
+def test_who_comes_does_not_stand_behind_a_loop_that_does_not_run(
+    wait: TaskWait, shared: bool, end: str, closable_loop: Loop
+) -> None:
+    """What its tasks wait for was offered to them, and they cannot take it."""
+    if shared not in wait.storages():
+        return
+    thing = wait.make(shared)
+    wait.hold(thing)
+    ended: Any = closable_loop.new_event_loop()
+    tasks = [ended.create_task(wait.use(thing)) for _ in range(2)]
+    ended.run_until_complete(settle())
+    if end == "closed":
+        ended.close()
+    wait.end(thing)
+    assert closable_loop.run(wait.use(thing)) is True
+    if end == "stopped":
+        for task in tasks:
+            if wait.one_each:
+                wait.end(thing)
+            assert ended.run_until_complete(task) is True
+        ended.close()
+    _forget(tasks)
+    wait.settled(thing)
+
+
+@both_storages
+def test_a_loop_that_goes_on_has_its_place_in_line_again(shared: bool, closable_loop: Loop) -> None:
+    lock = treadle.Lock(shared=shared)
+    lock.acquire()
+    loop: Any = closable_loop.new_event_loop()
+    order: list[str] = []
+
+    async def take(name: str) -> None:
+        async with lock.aio:
+            order.append(name)
+
+    early = loop.create_task(take("early"))
+    loop.run_until_complete(settle())
+    lock.release()
+    assert lock.acquire(False)
+
+    async def go_on() -> None:
+        await settle()
+        assert lock._waiting_tasks() == 1
+        late = spawn(take("late"))
+        await settle()
+        lock.release()
+        await gather(early, late)
+
+    loop.run_until_complete(go_on())
+    loop.close()
+    assert order == ["early", "late"]
+
+
 @both_storages
 def test_a_loop_goes_on_in_another_thread(shared: bool, other: OtherThread) -> None:
     """In debug mode it minds who calls it."""

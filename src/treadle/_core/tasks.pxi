@@ -138,6 +138,9 @@ cdef class Waiter:
     cdef bint _joins(self, object owner, TaskLine* line) noexcept:
         """Must this task stand in line behind others, now that it has come?"""
         if self.lined_up_at is not None:
+            if self.line == NULL:  # its loop has gone on
+                self.line = line
+                self.line_epoch = line.join()
             return False
         self.lined_up_at = owner
         self.line = line
@@ -453,6 +456,7 @@ cdef object _deliver_here(Waiter waiter, bint* sleeps):
         pass
     except RuntimeError:  # the run of trio's is over: its task will never run again
         waiter._let_go()
+        waiter._leave_line()
     except BaseException as error:  # as in asyncio, its task may never run again
         raised = error
     task_leave(waiter.place, waiter.mapping, False)  # it goes to the next at once
@@ -481,8 +485,9 @@ cdef object _deliver_elsewhere(loop, list waiters):
     for attempts in range(10):  # not for ever: a shortage of memory may stay
         try:
             loop.call_soon_threadsafe(_set_all, signals)
-            if _is_stopped(loop):  # others are told as well, for whom it may be sooner
+            if _is_stopped(loop):  # others are told as well, for whom it may be sooner, and nobody stands behind these
                 for waiter in waiters:
+                    waiter._leave_line()
                     task_leave(waiter.place, waiter.mapping, False)
             return raised
         except RuntimeError:  # the loop is closed: its tasks will never run again
@@ -490,6 +495,7 @@ cdef object _deliver_elsewhere(loop, list waiters):
         except BaseException as error:
             raised = raised or error
     for waiter in waiters:
+        waiter._leave_line()
         task_leave(waiter.place, waiter.mapping, False)
         waiter._let_go()
     return raised
