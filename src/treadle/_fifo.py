@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Fifo"]
 
 _LONGEST_NAP = 0.05  # the kernel does not tell a writer with a timeout that a reader has come
+_TIMES_AT_ONCE = 5  # that many interrupts in a row are none
 _LONGEST_WAIT = 0.5  # after which a persistent reader looks where its path leads, in seconds
 
 
@@ -85,6 +86,7 @@ class Fifo:
         self._raw = raw
         self._turn = Lock(shared=False, on_owner_death="recover", label="fifo")
         self._messages = Assembly(self._path)
+        self._failed: bytes | Exception | None = None  # the message whose rebuilding failed last
         self._writer = (0, 0)  # pid, and its number in the chunks that it writes
         self._permissions = permissions
         try:
@@ -488,12 +490,24 @@ class Fifo:
                 if True in turn:
                     self._turn.release()
             if isinstance(taken, bytes):
-                return taken if rebuild is None else rebuild(taken)
+                if rebuild is None:
+                    return taken
+                value = rebuild(taken)
+                self._failed = None
+                return value
         except ItemError:
             raise
-        except BaseException:  # an interrupt: the message is as good as it was
-            if taken is not None:
-                self._messages.arrived.appendleft(taken)
+        except BaseException as error:  # an interrupt: the message is as good as it was
+            by_itself = False
+            try:
+                if isinstance(taken, bytes) and rebuild is not None and taken is self._failed:
+                    by_itself = not _rebuilds(taken)
+            finally:
+                if taken is not None and not by_itself:
+                    self._messages.arrived.appendleft(taken)
+                    self._failed = taken
+            if by_itself and isinstance(taken, bytes):
+                raise self._item_error(taken, error) from error
             raise
         assert taken is not None
         raise taken
@@ -502,11 +516,14 @@ class Fifo:
         try:
             return pickle.loads(message)
         except Exception as error:
-            hint = "; if send_bytes() sent it, use recv_bytes()" * (message[:1] != b"\x80")
-            raise ItemError(
-                f"a message that came through fifo {self._path!r} cannot be rebuilt here "
-                f"({type(error).__name__}: {error}){hint}; it is gone, the next one is not"
-            ) from error
+            raise self._item_error(message, error) from error
+
+    def _item_error(self, message: bytes, error: BaseException) -> ItemError:
+        hint = "; if send_bytes() sent it, use recv_bytes()" * (message[:1] != b"\x80")
+        return ItemError(
+            f"a message that came through fifo {self._path!r} cannot be rebuilt here "
+            f"({type(error).__name__}: {error}){hint}; it is gone, the next one is not"
+        )
 
     # ---- The descriptor
 
@@ -651,6 +668,18 @@ def _pickled(value: Any) -> bytes:
         except Exception:
             raise error from None
         return data
+
+
+def _rebuilds(message: bytes) -> bool:
+    """Can it be rebuilt after all? Interrupts come and go; what raises SystemExit by itself does
+    so every time, and would stand in the way of all that comes behind it."""
+    for _ in range(_TIMES_AT_ONCE):
+        try:
+            pickle.loads(message)
+        except BaseException:
+            continue
+        return True
+    return False
 
 
 def _deadline(timeout: float | None) -> float:

@@ -475,6 +475,49 @@ class _Break(BaseException):
     """An interrupt, such as KeyboardInterrupt, that pytest does not take for its own."""
 
 
+class _Ends:
+    """Rebuilding it would end whoever receives it, so often."""
+
+    left = 0
+
+    def __reduce__(self) -> Any:
+        return _end, ()
+
+
+def _end() -> str:
+    _Ends.left -= 1
+    if _Ends.left >= 0:
+        raise _Break("mine")
+    return "rebuilt"
+
+
+def test_a_message_that_would_end_its_receiver_does_so_once(
+    ends: tuple[treadle.Fifo, treadle.Fifo],
+) -> None:
+    reader, writer = ends
+    writer.send(_Ends())
+    writer.send("next")
+    _Ends.left = 1000
+    with pytest.raises(_Break):
+        reader.recv()
+    assert reader.poll()
+    with pytest.raises(treadle.ItemError, match="mine"):
+        reader.recv()
+    assert reader.recv() == "next"
+
+
+def test_a_message_interrupted_twice_is_not_lost(ends: tuple[treadle.Fifo, treadle.Fifo]) -> None:
+    reader, writer = ends
+    writer.send(_Ends())
+    writer.send("next")
+    for _ in range(2):
+        _Ends.left = 1
+        with pytest.raises(_Break):
+            reader.recv()
+    assert reader.recv() == "rebuilt"
+    assert reader.recv() == "next"
+
+
 @pytest.mark.slow
 def test_interrupts_lose_no_message(path: str) -> None:
     count = 500

@@ -425,3 +425,57 @@ def test_a_message_whose_rebuilding_is_interrupted_is_not_lost() -> None:
     assert there.recv() == "rebuilt"
     assert there.recv() == "next"
     assert not there.poll()
+
+
+class _Ends:
+    """Rebuilding it would end whoever receives it."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def __reduce__(self) -> Any:
+        return _end, (self.error,)
+
+
+def _end(error: BaseException) -> None:
+    raise error
+
+
+@pytest.mark.parametrize(
+    "error", [SystemExit("mine"), KeyboardInterrupt("mine"), MemoryError("mine")], ids=repr
+)
+def test_a_message_that_would_end_its_receiver_does_so_once(error: BaseException) -> None:
+    here, there = treadle.Pipe()
+    here.send(_Ends(error))
+    here.send("next")
+    with pytest.raises(type(error), match="mine"):
+        there.recv()
+    with pytest.raises(treadle.ItemError, match="mine"):
+        there.recv()
+    assert there.recv() == "next"
+    here.send(_Ends(error))
+    for _ in range(2):
+        with pytest.raises((type(error), treadle.ItemError)):
+            there.recv()
+    assert not there.poll()
+
+
+def test_the_bytes_of_a_message_that_would_end_its_receiver_can_be_had() -> None:
+    here, there = treadle.Pipe()
+    here.send(_Ends(SystemExit("mine")))
+    with pytest.raises(SystemExit):
+        there.recv()
+    assert b"mine" in there.recv_bytes()
+    assert not there.poll()
+
+
+def test_a_message_interrupted_twice_is_not_lost() -> None:
+    here, there = treadle.Pipe()
+    here.send(_InterruptedWhileRebuilt())
+    here.send("next")
+    for _ in range(2):
+        _InterruptedWhileRebuilt.times = 0
+        with pytest.raises(_Break):
+            there.recv()
+    assert there.recv() == "rebuilt"
+    assert there.recv() == "next"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pickle
 import re
@@ -257,6 +258,83 @@ def test_a_batch_interrupted_at_its_end_is_kept_as_a_whole(queue: treadle.Queue)
     assert queue.get_many(10) == items[3:]
     queue.put("new")
     assert queue.get() == "new"
+
+
+def test_an_item_interrupted_twice_is_not_lost(queue: treadle.Queue) -> None:
+    queue.put_many([Interrupts("one"), "two"])
+    for take in (queue.get, lambda: queue.get_many(2)):
+        Interrupts.armed = True
+        with pytest.raises(KeyboardInterrupt):
+            take()
+    assert [queue.get(), queue.get()] == [Interrupts("one"), "two"]
+
+
+every_end = pytest.mark.parametrize(
+    "error", [SystemExit("mine"), KeyboardInterrupt("mine"), MemoryError("mine")], ids=repr
+)
+
+
+@every_end
+@pytest.mark.parametrize("size", [0, 100_000], ids=["frame", "message"])
+def test_an_item_that_would_end_its_receiver_does_so_once(
+    queue: treadle.Queue, error: BaseException, size: int
+) -> None:
+    """Until it raises again it might have been an interrupt; what lies behind it is not held up."""
+    queue.put_many([Breaks(error, size), "next"])
+    with pytest.raises(type(error), match="mine"):
+        queue.get()
+    with pytest.raises(treadle.ItemError) as caught:
+        queue.get()
+    assert isinstance(caught.value.__cause__, type(error))
+    assert queue.get() == "next"
+    assert queue.empty()
+
+
+@every_end
+def test_an_item_that_would_end_its_receiver_does_so_once_in_a_batch(
+    queue: treadle.Queue, error: BaseException
+) -> None:
+    queue.put_many([1, Breaks(error), 2])
+    with pytest.raises(type(error), match="mine"):
+        queue.get_many(10)
+    assert queue.get_many(10) == [1]
+    with pytest.raises(treadle.ItemError):
+        queue.get_many(10)
+    assert queue.get_many(10) == [2]
+
+
+@every_end
+def test_an_item_that_would_end_its_receiver_does_so_once_on_lease(
+    queue: treadle.Queue, error: BaseException
+) -> None:
+    queue.put_many([Breaks(error), "next"])
+    with pytest.raises(type(error), match="mine"):
+        queue.lease()
+    assert queue.qsize() == 2
+    with pytest.raises(treadle.ItemError):
+        queue.lease()
+    with queue.lease() as lease:
+        assert (lease.item, lease.deliveries) == ("next", 1)
+    assert queue.join(timeout=0)
+
+
+@every_end
+def test_an_item_that_would_end_its_receiver_does_so_once_for_tasks(
+    queue: treadle.Queue, error: BaseException
+) -> None:
+    queue.put_many([Breaks(error), "next"])
+
+    async def main() -> None:
+        try:
+            with pytest.raises(type(error), match="mine"):
+                await queue.aio.get()
+            with pytest.raises(treadle.ItemError):
+                await queue.aio.get()
+        except BaseException as raised:  # asyncio would have it end the loop
+            raise AssertionError from raised
+        assert await queue.aio.get() == "next"
+
+    asyncio.run(main())
 
 
 def test_what_was_kept_stays_in_its_process_and_goes_with_the_queue(queue: treadle.Queue) -> None:

@@ -95,16 +95,15 @@ cdef class _ByValueStore(_Store):
 
     cdef object _value_of(self, const char* frame, const Taken& got, bint copy):
         cdef _MessageMemory memory = _memory_of_frame(self.handle.mapping, frame, got.slot)
-        cdef _Kept kept
+        cdef bint told = False
         try:
             _tell()
+            told = True
             return _rebuild_frame(self, frame, memory, copy)
         except ItemError:
             raise
-        except BaseException as error:  # an interrupt, or no memory: the item is as good as it was
-            kept = _kept_frame(frame, memory)
-            kept.starved = isinstance(error, MemoryError)
-            self.leftovers.add([kept])
+        except BaseException:  # an interrupt, or no memory: the item is as good as it was
+            self.leftovers.add([_kept_frame(frame, memory, told)])
             raise
 
     cdef list get_many(self, uint32_t wanted, int64_t ns):
@@ -141,9 +140,10 @@ cdef class _ByValueStore(_Store):
         """
         cdef uint32_t left = got.items
         cdef _MessageMemory memory = _memory_of_frame(self.handle.mapping, at, got.slot)
-        cdef bint interrupted = True
+        cdef bint interrupted = True, told = False
         try:
             _tell()
+            told = True
             while left != 0:
                 items.append(_rebuild_frame(self, at, memory, True))
                 left -= 1
@@ -160,7 +160,7 @@ cdef class _ByValueStore(_Store):
             return False
         finally:
             if interrupted:
-                self.leftovers.add([_kept_value(item) for item in items] + _kept_frames(at, left, memory))
+                self.leftovers.add([_kept_value(item) for item in items] + _kept_frames(at, left, memory, told))
         return True
 
     cdef object attempt_get(self, bint copy, Waiter waiter):
@@ -221,14 +221,20 @@ cdef class _ByValueStore(_Store):
         claim.pid = os.getpid()
         claim.open = True
         claim.deliveries = frame_at(frame).deliveries + 1
+        cdef _MessageMemory memory
+        cdef bint told = False
         try:
             _tell()
             memory = _memory_of_frame(self.handle.mapping, frame, got.slot)
+            told = True
             claim.item = _rebuild_frame(self, frame, memory, copy)
         except ItemError:
             claim.settle(True)  # it would fail with everybody else, too
             raise
-        except BaseException:
+        except BaseException as error:
+            if told and claim.deliveries > 1 and not _rebuilds(frame, memory):
+                claim.settle(True)
+                raise _item_error(self, frame, error) from error
             claim.settle(False)
             raise
         return 0

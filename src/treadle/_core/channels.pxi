@@ -217,7 +217,8 @@ cdef class Connection:
 
         Raises EOFError if nothing is left and nobody holds the other end, OSError if this one is closed or only sends,
         and ItemError if the object cannot be rebuilt, or is none, but bytes of ``send_bytes``; then it is gone, and the
-        next one is not.
+        next one is not. A message whose rebuilding is interrupted (by Ctrl-C) or finds no memory comes with the next call;
+        one that raises such a thing by itself, again and again, counts as one that cannot be rebuilt.
 
         >>> import treadle
         >>> here, there = treadle.Pipe()
@@ -290,7 +291,7 @@ cdef class Connection:
                 if result != DONE:
                     self._not_received(result)
                 return self._value(frame, _memory_of_frame(self.end.handle.mapping, frame, got.slot), rebuild)
-            return self._value(PyBytes_AS_STRING(kept.frame), kept.memory, rebuild)
+            return self._value(PyBytes_AS_STRING(kept.frame), kept.memory, rebuild, kept.failed)
         finally:
             self._used()
 
@@ -301,18 +302,21 @@ cdef class Connection:
             _interrupted()
         raise _arena_full("a reference to a message")
 
-    cdef object _value(self, const char* frame, _MessageMemory memory, bint rebuild):
+    cdef object _value(self, const char* frame, _MessageMemory memory, bint rebuild, bint failed=False):
+        """failed: it was kept, since its rebuilding failed before."""
         try:
             _tell()
         except BaseException:
-            self._keep(frame, memory)
+            self._keep(frame, memory, failed)
             raise
         try:
             return _message(frame, memory, rebuild)
-        except MemoryError:
-            self._keep(frame, memory)
-            raise
-        except Exception as error:
+        except BaseException as error:
+            if isinstance(error, MemoryError) or not isinstance(error, Exception):
+                # An interrupt, or no memory: the message is as good as it was, unless it does so by itself.
+                if not (failed and rebuild) or _rebuilds(frame, memory):
+                    self._keep(frame, memory, failed or rebuild)
+                    raise
             hint = ""
             if frame_at(frame).tag == AS_BYTES:
                 hint = "; it was sent by send_bytes(): if it is bytes and no object, use recv_bytes()"
@@ -320,12 +324,9 @@ cdef class Connection:
                 f"a message that pid {frame_at(frame).pid} sent through pipe {self._label()!r} cannot be rebuilt here "
                 f"({type(error).__name__}: {error}){hint}; it is gone, the next one is not"
             ) from error
-        except BaseException:  # an interrupt: the message is as good as it was
-            self._keep(frame, memory)
-            raise
 
-    cdef _keep(self, const char* frame, _MessageMemory memory):
-        self.leftovers.add([_kept_frame(frame, memory)], True)
+    cdef _keep(self, const char* frame, _MessageMemory memory, bint failed):
+        self.leftovers.add([_kept_frame(frame, memory, failed)], True)
         cdef ChannelFigures figures
         channel_figures(self.end, figures)
         if figures.exposed:
@@ -421,7 +422,7 @@ cdef class Connection:
             if self.leftovers.items is not None:
                 kept = self.leftovers.pop()
             if kept is not None:
-                return self._value(PyBytes_AS_STRING(kept.frame), kept.memory, rebuild)
+                return self._value(PyBytes_AS_STRING(kept.frame), kept.memory, rebuild, kept.failed)
             waiter._begin(self.end.handle)
             doubt_channel(waiter.place, self.end)
             result = channel_receive_attempt(

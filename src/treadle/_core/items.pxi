@@ -69,7 +69,10 @@ cdef _MessageMemory _memory_of_frame(Mapping* mapping, const char* frame, uint32
 
 
 cdef object _rebuild_frame(_Store queue, const char* frame, _MessageMemory memory, bint copy):
-    """The value of a frame that was taken; ItemError if there is none to be had here. MemoryError says nothing about it."""
+    """The value of a frame that was taken; ItemError if there is none to be had here.
+
+    Neither MemoryError nor what is no Exception says anything about the item, unless it does so again: see _rebuilds.
+    """
     try:
         if memory is None:
             return _rebuild(frame + FRAME_HEADER, frame_at(frame).size, None, True)
@@ -87,6 +90,22 @@ cdef _item_error(_Store queue, const char* frame, error):
     )
 
 
+cdef enum:
+    TIMES_AT_ONCE = 5  # that many interrupts in a row are none
+
+
+cdef bint _rebuilds(const char* frame, _MessageMemory memory) except -1:
+    """Can it be rebuilt after all? To be asked of what has failed twice: interrupts come and go, but an item that itself raises
+    SystemExit, say, does so every time, and would stand in the way of all that lies behind it."""
+    for _ in range(TIMES_AT_ONCE):
+        try:
+            _message(frame, memory, True)
+            return True
+        except BaseException:
+            pass
+    return False
+
+
 @cython.final
 cdef class _Kept:
     """An item that a call took from its queue and could not return: a value, an error, or a frame not rebuilt yet."""
@@ -95,7 +114,7 @@ cdef class _Kept:
     cdef object error
     cdef bytes frame
     cdef _MessageMemory memory
-    cdef bint starved  # there was no memory to rebuild it with; a second time it counts as one that cannot be rebuilt
+    cdef bint failed  # to be rebuilt, by no fault of its own as far as is known
 
 
 cdef _Kept _kept_value(object value):
@@ -110,17 +129,20 @@ cdef _Kept _kept_error(object error):
     return kept
 
 
-cdef _Kept _kept_frame(const char* frame, _MessageMemory memory):
+cdef _Kept _kept_frame(const char* frame, _MessageMemory memory, bint failed=False):
     cdef _Kept kept = _Kept.__new__(_Kept)
+    kept.failed = failed
     kept.frame = PyBytes_FromStringAndSize(frame, FRAME_HEADER + padded(frame_at(frame).size))
     kept.memory = memory
     return kept
 
 
-cdef list _kept_frames(const char* at, uint32_t count, _MessageMemory memory):
+cdef list _kept_frames(const char* at, uint32_t count, _MessageMemory memory, bint failed=False):
+    """failed: the first of them."""
     frames = []
     for _ in range(count):
-        frames.append(_kept_frame(at, memory))
+        frames.append(_kept_frame(at, memory, failed))
+        failed = False
         at += FRAME_HEADER + padded(frame_at(at).size)
     return frames
 
@@ -176,10 +198,9 @@ cdef class _Leftovers:
         except ItemError:
             raise
         except BaseException as error:
-            if isinstance(error, MemoryError):
-                if kept.starved:
-                    raise _item_error(queue, PyBytes_AS_STRING(kept.frame), error) from error
-                kept.starved = True
+            if kept.failed and not _rebuilds(PyBytes_AS_STRING(kept.frame), kept.memory):
+                raise _item_error(queue, PyBytes_AS_STRING(kept.frame), error) from error
+            kept.failed = True
             self.add([kept], True)
             raise
 

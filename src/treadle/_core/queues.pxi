@@ -124,8 +124,9 @@ cdef class Queue:
         if the item cannot be rebuilt; then that item is gone.
 
         If the rebuilding is interrupted (by Ctrl-C) or finds no memory, the item is not lost: it is out of the queue, but
-        the next ``get`` or ``get_many`` of this object returns it (without memory a second time it is gone). An Exception
-        that a signal's handler raises just then cannot be told from one of the item's own.
+        the next ``get`` or ``get_many`` of this object returns it (if it fails so every time, as an item does that raises
+        SystemExit by itself, it is gone, with an ItemError). An Exception that a signal's handler raises just then cannot be
+        told from one of the item's own.
 
         >>> import treadle
         >>> treadle.Queue().get(timeout=0.01)
