@@ -4,8 +4,12 @@ Prior art: ``threading.Timer``, whose interface this keeps, at the price of a th
 
 The scheduler thread alone touches the heap of deadlines. Who starts a timer leaves its entry in an
 inbox, and rings only if that is due before the scheduler wakes by itself; so starting and
-cancelling takes no lock, and is safe in signal handlers and finalizers. A cancelled timer is
-dropped at once; its entry, two numbers, stays until it comes up or the stale ones are the majority.
+cancelling takes no lock, and is safe in signal handlers and finalizers, but for the first start of
+a timer that is no daemon, and of any: it starts a thread, and waits until that runs. Before 3.13
+that takes a lock of ``threading``'s which is not reentrant (``_shutdown_locks_lock``), so a handler
+that has interrupted its thread right there, where it starts or joins another one, would wait for
+ever. A program whose handlers start timers starts one before. A cancelled timer is dropped at once;
+its entry, two numbers, stays until it comes up or the stale ones are the majority.
 
 Who decides what becomes of a timer is settled by one ``list.append``: the first entry of its list
 of claims stands. So ``cancel`` is exact, also against a callback that is just about to begin.
@@ -329,7 +333,7 @@ class Scheduler:
         self._right_to_schedule = allocate_lock()
         self._right_to_keep = allocate_lock()
 
-    # ---- For any thread, signal handler or finalizer
+    # ---- For any thread, and for signal handlers and finalizers but as is said above
 
     def add(self, timer: Timer, deadline: float) -> None:
         inbox, serial = self._inbox, timer._serial
