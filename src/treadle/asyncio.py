@@ -340,7 +340,7 @@ class Queue(Generic[_T]):
 
     def __init__(self, maxsize: int = 0) -> None:
         self._maxsize = maxsize
-        bound = math.ceil(max(maxsize, 0))
+        bound = math.ceil(maxsize) if 0 < maxsize < 1 << 63 else 0  # infinity is no bound
         if type(self) in _OWN or not _overrides(type(self), *_HOOKS):
             self._native = self._make(bound)
         else:

@@ -131,8 +131,8 @@ def test_a_bound_that_keeps_changing_loses_nothing_and_strands_nobody(make: Any)
 
 
 @bounded
-@pytest.mark.parametrize("bad", ["1", None, 1.5])
-def test_a_bound_is_an_integer(make: Any, bad: Any) -> None:
+@pytest.mark.parametrize("bad", ["1", None])
+def test_a_bound_is_a_number(make: Any, bad: Any) -> None:
     jobs = make(3)
     with pytest.raises(TypeError):
         jobs.maxsize = bad

@@ -17,6 +17,13 @@ cdef bint _has_hooks_of_its_own(of, base) except -1:
     return False
 
 
+cdef uint64_t _bound(maxsize) except? 0xffffffffffffffff:
+    """How many items, as the standard library's comparisons have it: a broken number is its ceiling, infinity no bound."""
+    if not maxsize > 0 or maxsize >= 1 << 63:
+        return 0
+    return import_lazily("math").ceil(maxsize)
+
+
 cdef class PrivateQueue(Queue):
     """PrivateQueue(maxsize=0)\n--\n
     A first-in, first-out queue between threads: ``queue.Queue``.
@@ -31,17 +38,25 @@ cdef class PrivateQueue(Queue):
     'job'
     """
 
+    cdef object _maxsize  # as it was given
+
     def __init__(self, maxsize=0):
         self._make_private(maxsize, PrivateQueue)
 
     name = None  # not named, and left to subclasses, which may have a name of their own
 
     cdef int _make_private(self, maxsize, base) except -1:
+        cdef uint64_t bound = _bound(maxsize)
+        self._maxsize = maxsize
         if type(self) is not base and _has_hooks_of_its_own(type(self), base):
-            self._set_store(_hook_store(self, max(_whole(maxsize), 0), _label(None)))
+            self._set_store(_hook_store(self, bound, _label(None)))
             self._init(maxsize)
             return 0
-        return self._make(maxsize, False, 0, None)
+        return self._make(bound, False, 0, None)
+
+    cdef int64_t _put_timeout(self, block, timeout) except? -2:
+        """Without a bound nothing is to be waited for, and the standard library does not look at the timeout."""
+        return _queue_timeout(block, timeout) if self._maxsize > 0 else FOREVER
 
     cdef str _kind(self):
         return "queue.Queue"
@@ -53,7 +68,7 @@ cdef class PrivateQueue(Queue):
         >>> queue.Queue().put(1)
         """
         self._made()
-        self.store.put(item, FOREVER if block is True and timeout is None else _queue_timeout(block, timeout))
+        self.store.put(item, FOREVER if block is True and timeout is None else self._put_timeout(block, timeout))
 
     def get(self, block=True, timeout=None):
         """Takes an item: as ``queue.Queue.get``.
@@ -84,14 +99,14 @@ cdef class PrivateQueue(Queue):
         8
         """
         self._made()
-        cdef QueueFigures figures
-        self.store.figures(&figures)
-        return figures.max_items
+        return self._maxsize
 
     @maxsize.setter
     def maxsize(self, maxsize):
         self._made()
-        (<_PrivateStore>self.store).set_maxsize(max(_whole(maxsize), 0))
+        cdef uint64_t bound = _bound(maxsize)
+        self._maxsize = maxsize
+        (<_PrivateStore>self.store).set_maxsize(bound)
 
     @property
     def unfinished_tasks(self):
@@ -173,7 +188,7 @@ cdef class PrivateLifoQueue(PrivateQueue):
         >>> queue.LifoQueue().put(1)
         """
         self._made()
-        self.store.put(item, FOREVER if block is True and timeout is None else _queue_timeout(block, timeout))
+        self.store.put(item, FOREVER if block is True and timeout is None else self._put_timeout(block, timeout))
 
     def get(self, block=True, timeout=None):
         """Takes the item that was put last: as ``queue.LifoQueue.get``.
@@ -222,7 +237,7 @@ cdef class PrivatePriorityQueue(PrivateQueue):
         >>> queue.PriorityQueue().put(1)
         """
         self._made()
-        self.store.put(item, FOREVER if block is True and timeout is None else _queue_timeout(block, timeout))
+        self.store.put(item, FOREVER if block is True and timeout is None else self._put_timeout(block, timeout))
 
     def get(self, block=True, timeout=None):
         """Takes the least item: as ``queue.PriorityQueue.get``.
