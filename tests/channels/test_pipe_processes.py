@@ -218,9 +218,9 @@ def test_a_child_closes_an_end_that_its_parents_threads_are_using() -> None:
 
     with forked(close_and_see) as child:
         child.expect("closed")
-        for thread in threads:
+        for _ in threads:
             there.send("enough")
-            assert thread.get() == "enough"
+        assert [thread.get() for thread in threads] == ["enough"] * 2
         here.close()
         there.close()
         child.say("now nobody holds it")
