@@ -499,6 +499,9 @@ cdef class Lock(_LockState):
     def aio(self):
         """The same lock for tasks of event loops: a ``treadle.aio.Lock``.
 
+        Tasks are served in order among themselves, but not before threads: who releases the lock and takes it again at
+        once is faster than a task that is being woken. Beside threads that do nothing else, a task may wait for seconds.
+
         >>> import asyncio, treadle
         >>> lock = treadle.Lock()
         >>> async def main():
@@ -694,6 +697,8 @@ cdef class RLock(_LockState):
     @property
     def aio(self):
         """The same lock for tasks of event loops: a ``treadle.aio.RLock``, held by the task, not by its thread.
+
+        Threads that take it again and again keep tasks waiting, as with ``Lock.aio``.
 
         >>> import asyncio, treadle
         >>> lock = treadle.RLock()

@@ -79,6 +79,9 @@ class Entered:
 class Lock(Entered):
     """A ``treadle.Lock`` for tasks: ``lock.aio``.
 
+    Tasks are served in order among themselves, but not before threads: beside threads that release
+    the lock and take it again at once, a task may wait for seconds.
+
     >>> import asyncio, treadle
     >>> lock = treadle.Lock()
     >>> async def main():
@@ -342,6 +345,8 @@ class RWLock:
 
 class Semaphore(Entered):
     """A ``treadle.Semaphore`` or ``BoundedSemaphore`` for tasks: ``semaphore.aio``.
+
+    Threads that take permits again and again keep tasks waiting, as with ``Lock``.
 
     >>> import asyncio, treadle
     >>> tickets = treadle.Semaphore(2)
