@@ -1,5 +1,5 @@
 # stores.pxi: what a queue keeps its items in. The public classes (queues.pxi) are the face, a store does the work: one for
-# items by value in shared memory (ring.pxi), others for references within one process (local.pxi).
+# items by value in shared memory (ring.pxi), others for references within one process (local.pxi and its like).
 
 cdef class _Store:
     """What every store does; an `ns` is a timeout, FOREVER or 0. Each raises what the public method of its name does."""
