@@ -60,7 +60,9 @@ PYTHON: dict[str, set[str]] = {
     "_core": {"_errors", "_records", "aio"},  # the latter when it is asked for
     "_sync": {"_core", "_errors", "_records", "aio"},
     "_framing": {"_errors"},
-    "_fifo": {"_core", "_errors", "_framing"},
+    "_named_pipe": set(),
+    "_fifo_file": set(),
+    "_fifo": {"_core", "_errors", "_fifo_file", "_framing", "_named_pipe"},
     "_workers": set(),
     "_timers": {"_core", "_records", "_workers"},
     "_running": {"_core", "_errors", "_sync", "_timers"},

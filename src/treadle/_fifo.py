@@ -10,35 +10,31 @@ what is there. It appends what it reads within one call of C, as no signal handl
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import io
 import math
 import os
 import pickle
 import select
-import stat
 import time
-import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from treadle._core import Lock, import_lazily
 from treadle._errors import ItemError
+from treadle._fifo_file import file_on
 from treadle._framing import AT_A_TIME, FIRST, ROOM, Assembly, chunk
+from treadle._named_pipe import NamedPipe, deadline_after, of_descriptor
 
 if TYPE_CHECKING:
     from types import TracebackType
 
 __all__ = ["Fifo"]
 
-_LONGEST_NAP = 0.05  # the kernel does not tell a writer with a timeout that a reader has come
 _TIMES_AT_ONCE = 5  # that many interrupts in a row are none
-_LONGEST_WAIT = 0.5  # after which a persistent reader looks where its path leads, in seconds
 
 
-class Fifo:
+class Fifo(NamedPipe):
     """A named pipe in the file system: messages between programs, or bytes with a shell.
 
     A reader receives what writers send, as many as there are, in the order in which each sends. A
@@ -66,9 +62,6 @@ class Fifo:
     False
     """
 
-    _fd = _kept_open = -1  # an object that could not be made is a closed one
-    _remove: Callable[[], object] | None = None
-
     def __init__(
         self,
         path: str | os.PathLike[str],
@@ -90,92 +83,16 @@ class Fifo:
         self._writer = (0, 0)  # pid, and its number in the chunks that it writes
         self._permissions = permissions
         try:
-            self._fd = self._open(_deadline(timeout))
+            self._fd = self._open(deadline_after(timeout))
             self._check(self._fd)
             if mode == "r":
                 if not raw:
                     self._claim_messages(self._fd)
                 if persistent:
-                    self._kept_open = os.open(_of_descriptor(self._fd), os.O_WRONLY)
+                    self._kept_open = os.open(of_descriptor(self._fd), os.O_WRONLY)
         except BaseException:
             self.close()
             raise
-
-    # ---- Opening
-
-    def _make(self, permissions: int) -> bool:
-        try:
-            os.mkfifo(self._path, permissions)
-        except FileExistsError:
-            return False
-        except OSError as error:  # says neither where nor what is missing
-            reason = os.strerror(error.errno or 0)
-            if isinstance(error, FileNotFoundError):
-                reason = f"there is no folder {_missing_folder(self._path)!r}; make it first"
-            raise OSError(error.errno, reason, self._path) from None
-        found = os.stat(self._path)
-        self._remove = weakref.finalize(
-            self, _remove, self._path, (found.st_dev, found.st_ino), os.getpid()
-        )
-        return True
-
-    def _open(self, deadline: float) -> int:
-        """Opens what lies at the path, made by whoever is first.
-
-        Its maker may remove it at any moment, so nobody blocks in the system's own ``open``, on
-        what has no name any more.
-        """
-        flags = (os.O_RDONLY if self._mode == "r" else os.O_WRONLY) | os.O_CLOEXEC
-        nap = 0.001
-        while True:
-            made = self._make(self._permissions)
-            try:
-                if not made:  # opening a device may do something already
-                    self._check_kind(os.stat(self._path))
-                fd = os.open(self._path, flags | os.O_NONBLOCK)
-            except FileNotFoundError:  # removed meanwhile
-                if os.path.islink(self._path):
-                    raise FileExistsError(
-                        f"{self._path!r} is there, and is a link to nothing"
-                    ) from None
-                continue
-            except OSError as error:
-                if error.errno != errno.ENXIO:  # a writer, and no reader
-                    raise
-            else:
-                if _lies_at(self._path, fd):
-                    return fd
-                os.close(fd)
-                continue
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise TimeoutError(f"fifo {self._path!r} has no reader")
-            time.sleep(min(nap, left))
-            nap = min(nap * 2, _LONGEST_NAP)
-
-    def _check(self, fd: int) -> None:
-        found = os.fstat(fd)
-        self._check_kind(found)
-        if found.st_uid != os.geteuid():
-            raise PermissionError(f"fifo {self._path!r} belongs to another user ({found.st_uid})")
-        loose = stat.S_IMODE(found.st_mode) & 0o022 & ~self._permissions
-        if loose:
-            raise PermissionError(
-                f"others may write to fifo {self._path!r} ({stat.filemode(found.st_mode)}): "
-                f"chmod it, or say so with permissions="
-            )
-
-    def _check_kind(self, found: os.stat_result) -> None:
-        if not stat.S_ISFIFO(found.st_mode):
-            raise FileExistsError(f"{self._path!r} is there, and is no fifo")
-
-    def _claim_messages(self, fd: int) -> None:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BlockingIOError(
-                f"fifo {self._path!r} has a reader already: two would get pieces of messages"
-            ) from None
 
     # ---- Messages
 
@@ -228,7 +145,7 @@ class Fifo:
         if end < offset or end > len(view):
             raise ValueError(f"size must be from 0 to {len(view) - offset}, not {size}")
         view = view[offset:end]
-        deadline = _deadline(timeout)
+        deadline = deadline_after(timeout)
         if len(view) <= ROOM:
             self._write(chunk(FIRST, self._number(), len(view), view), deadline)
             return
@@ -268,7 +185,7 @@ class Fifo:
         False
         """
         self._usable("r", None)
-        deadline = _deadline(timeout)
+        deadline = deadline_after(timeout)
         if self._raw:
             return self._ready(select.POLLIN, deadline)
         turn: list[bool] = []
@@ -299,7 +216,7 @@ class Fifo:
         (b'hi\\n', 0)
         """
         self._usable("r", raw=True)
-        deadline = _deadline(timeout)
+        deadline = deadline_after(timeout)
         taken = b""
         turn: list[bool] = []
         try:
@@ -338,7 +255,7 @@ class Fifo:
         """
         self._usable("w", raw=True)
         view = memoryview(data).cast("B")
-        size, deadline = len(view), _deadline(timeout)
+        size, deadline = len(view), deadline_after(timeout)
         while len(view) > 0:
             view = view[self._write(view, deadline) :]
         return size
@@ -363,12 +280,7 @@ class Fifo:
         ([1, 2, 3], 0)
         """
         self._usable(self._mode, raw=True)
-        file = (
-            io.BufferedReader(_File(self)) if self._mode == "r" else io.BufferedWriter(_File(self))
-        )
-        if binary:
-            return file
-        return io.TextIOWrapper(file, encoding, errors, newline)
+        return file_on(self, encoding, errors, newline, binary)
 
     # ---- The object
 
@@ -477,7 +389,7 @@ class Fifo:
 
     def _receive(self, timeout: float | None, rebuild: Callable[[bytes], Any] | None) -> Any:
         self._usable("r", raw=False)
-        deadline = _deadline(timeout)
+        deadline = deadline_after(timeout)
         taken: bytes | Exception | None = None
         turn: list[bool] = []
         try:
@@ -577,86 +489,6 @@ class Fifo:
         self._messages.fragments = deque([data[size:]])
         return data[:size]
 
-    def _hung_up(self) -> bool:
-        """Were there writers, and are there none? A pipe not opened yet reads as ended, too."""
-        poll = select.poll()
-        poll.register(self._fd, 0)
-        return any(events & select.POLLHUP for _, events in poll.poll(0))
-
-    def _write(self, data: Any, deadline: float) -> int:
-        while True:
-            try:
-                return os.write(self._fd, data)
-            except BlockingIOError:
-                pass
-            except BrokenPipeError:
-                raise BrokenPipeError(
-                    errno.EPIPE, "the reader of this fifo has gone", self._path
-                ) from None
-            if not self._ready(select.POLLOUT, deadline):
-                raise TimeoutError(f"fifo {self._path!r} is full, and nobody reads")
-
-    def _ready(self, events: int, deadline: float) -> bool:
-        poll = select.poll()
-        poll.register(self._fd, events)
-        while True:
-            left = deadline - time.monotonic()
-            ms = math.ceil(min(max(left, 0), _LONGEST_WAIT) * 1000)
-            if poll.poll(ms):
-                return True
-            if left <= ms / 1000:
-                return False
-            if self._kept_open >= 0:
-                self._follow_path()
-
-    def _follow_path(self) -> None:
-        """A persistent reader whom nobody writes to meets the next writer where its path leads now.
-
-        Its fifo has no name any more if its maker, a writer, has closed it.
-        """
-        if _lies_at(self._path, self._fd):
-            return
-        os.close(self._kept_open)  # of all who could write this one alone would hide that none does
-        self._kept_open = -1
-        try:
-            poll = select.poll()
-            poll.register(self._fd, select.POLLIN)
-            if poll.poll(0) == [(self._fd, select.POLLHUP)]:  # nor has anybody just written
-                fd = self._open(_deadline(0))
-                try:
-                    self._check(fd)
-                    if not self._raw:
-                        self._claim_messages(fd)
-                    os.dup2(fd, self._fd, inheritable=False)
-                finally:
-                    os.close(fd)
-        finally:
-            self._kept_open = os.open(_of_descriptor(self._fd), os.O_WRONLY)
-
-
-class _File(io.RawIOBase):
-    """The pipe as the file objects of ``io`` want it."""
-
-    def __init__(self, fifo: Fifo) -> None:
-        self._fifo = fifo
-
-    def readable(self) -> bool:
-        return self._fifo.mode == "r"
-
-    def writable(self) -> bool:
-        return self._fifo.mode == "w"
-
-    def fileno(self) -> int:
-        return self._fifo.fileno()
-
-    def readinto(self, buffer: Any) -> int:
-        data = self._fifo.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
-    def write(self, data: Any) -> int:
-        return self._fifo.write(data)
-
 
 def _pickled(value: Any) -> bytes:
     try:
@@ -680,42 +512,3 @@ def _rebuilds(message: bytes) -> bool:
             continue
         return True
     return False
-
-
-def _deadline(timeout: float | None) -> float:
-    if timeout is None:
-        return math.inf
-    if timeout != timeout:
-        raise ValueError("timeout must be a number, not nan")
-    return time.monotonic() + timeout
-
-
-def _missing_folder(path: str) -> str:
-    """The first folder on the way that is not there."""
-    folder = os.path.dirname(path)
-    while not os.path.exists(above := os.path.dirname(folder)):
-        folder = above
-    return folder
-
-
-def _of_descriptor(fd: int) -> str:
-    return f"/proc/self/fd/{fd}"
-
-
-def _lies_at(path: str, fd: int) -> bool:
-    try:
-        return os.path.samestat(os.stat(path), os.fstat(fd))
-    except FileNotFoundError:
-        return False
-
-
-def _remove(path: str, identity: tuple[int, int], pid: int) -> None:
-    """Remove what this process has made, unless something else lies there by now."""
-    if os.getpid() != pid:
-        return
-    try:
-        found = os.lstat(path)
-        if (found.st_dev, found.st_ino) == identity:
-            os.unlink(path)
-    except OSError:
-        pass
