@@ -144,7 +144,7 @@ def run_campaign(kind: str, kills: int, seed: int) -> Account:
         killed = 0
         while killed < kills:
             time.sleep(chance.uniform(0, _LONGEST))
-            # Three deaths in a row before a worker is ready would break the pool, and rightly.
+            # Many deaths in a row before a worker is ready would break the pool, and rightly.
             until(lambda: crew._false_starts == 0 and pool.statistics().pids)
             many = chance.choice([1, 1, 1, WORKERS - 2])
             pids = pool.statistics().pids

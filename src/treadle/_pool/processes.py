@@ -55,7 +55,8 @@ if TYPE_CHECKING:
 __all__ = ["ProcessCrew"]
 
 _GRACE = 0.5  # seconds from SIGTERM to SIGKILL
-_FALSE_STARTS = 3  # workers in a row that end before they are ready: then the pool is given up
+_FALSE_STARTS = 3  # initializers in a row that raise: then the pool is given up
+_SUDDEN_ENDS = 10  # workers in a row that end before they are ready and do not say why: likewise
 _AT_ONCE = 256  # results
 _PAUSE = 1.0  # seconds until a worker that could not be started is tried again
 _RETRY = 0.05  # seconds until a message that found no memory is tried again
@@ -312,7 +313,7 @@ class ProcessCrew:
 
     def _on_ready(self, seat: int) -> None:
         self._places[seat].ready = True
-        self._false_starts = 0
+        self._false_starts, self._start_error = 0, None
 
     def _on_broken(self, seat: int, packed: Packed, trace: str) -> None:
         try:
@@ -353,7 +354,7 @@ class ProcessCrew:
 
     def _count_false_start(self, death: WorkerDiedError) -> None:
         self._false_starts += 1
-        if self._false_starts >= _FALSE_STARTS:
+        if self._false_starts >= (_SUDDEN_ENDS if self._start_error is None else _FALSE_STARTS):
             self._engine.give_up(self._start_error or death)
 
     def _replace(self, place: _Place) -> None:
