@@ -94,6 +94,13 @@ def test_one_failure_cancels_the_rest(
 
 
 @both
+def test_the_failure_of_a_process_has_its_traceback_there_as_cause(use: Use) -> None:
+    (error,) = _caught(use, lambda group: group.process(_fail))
+    assert isinstance(error.__cause__, treadle.RemoteTraceback)
+    assert "in _fail" in str(error.__cause__)
+
+
+@both
 def test_a_death_is_a_failure(use: Use) -> None:
     def body(group: Group) -> None:
         group.thread(group.cancelled.wait)

@@ -176,6 +176,12 @@ def test_it_raises_what_its_target_raises(
         assert "in _raise" in capfd.readouterr().err  # as any process's: nobody may ever ask
 
 
+def test_the_exception_has_its_cause_before_anybody_raises_it() -> None:
+    error = started(_raise, functools.partial(Plain, "no")).exception()
+    assert error is not None
+    assert "in _raise" in str(error.__cause__)
+
+
 @pytest.mark.parametrize(
     "make",
     [

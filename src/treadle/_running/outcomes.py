@@ -15,31 +15,44 @@ from typing import Any
 
 from treadle._errors import RemoteTraceback, TaskError
 
-__all__ = ["Outcome", "portable"]
+__all__ = ["Outcome", "Report", "portable"]
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a call returned, or what it raised."""
+    """What a call returned, or what it raised: another process's has its traceback as cause."""
 
     value: Any = None
     error: BaseException | None = None
     trace: str | None = None  # of another process's
 
+    def __post_init__(self) -> None:
+        if self.error is not None and self.trace is not None:
+            self.error.__cause__ = RemoteTraceback(f"\n{self.trace}")
+
     def unwrap(self) -> Any:
-        """Return the value, or raise the error: another process's has its traceback as cause."""
+        """Return the value, or raise the error."""
         if self.error is None:
             return self.value
-        if self.trace is not None:
-            self.error.__cause__ = RemoteTraceback(f"\n{self.trace}")
         try:
             raise self.error
         finally:
             self = None  # type: ignore[assignment]  # no cycle with the traceback
 
 
-def portable(error: BaseException, who: str) -> Outcome:
-    """The outcome of a call that raised, as another process can have it.
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a call raised, on its way to another process, where it becomes an Outcome."""
+
+    error: BaseException
+    trace: str
+
+    def __reduce__(self) -> Any:
+        return Outcome, (None, self.error, self.trace)
+
+
+def portable(error: BaseException, who: str) -> Report:
+    """The report of a call that raised, such that another process can rebuild it.
 
     who: what a message calls the one that raised it.
     """
@@ -51,7 +64,7 @@ def portable(error: BaseException, who: str) -> Outcome:
             f"{who} raised an exception that cannot be pickled and rebuilt ({problem!r}):"
             f" {''.join(traceback.format_exception_only(error)).strip()}"
         )
-    return Outcome(error=error, trace=trace)
+    return Report(error, trace)
 
 
 def _rebuilt(error: BaseException) -> object:

@@ -83,7 +83,7 @@ class Process(multiprocessing.Process):
     ) -> None:
         super().__init__(group, None, name, daemon=daemon)
         self._call = _Call(target, args, kwargs or {})
-        self._results: Queue[Outcome] = Queue(1, label=f"result of {self.name}"[:40])
+        self._results: Queue[Any] = Queue(1, label=f"result of {self.name}"[:40])
         self._outcome: Outcome | None = None
         self._made_by: Parent | None = None
         self._oom_kills = 0
@@ -217,7 +217,8 @@ class Process(multiprocessing.Process):
 
     def _fetched(self, exitcode: int | None) -> Outcome:
         try:
-            return self._results.get_nowait()
+            outcome: Outcome = self._results.get_nowait()
+            return outcome
         except Empty:
             if exitcode == 0 and type(self).run is not Process.run:
                 return Outcome()
