@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -259,6 +259,60 @@ def test_a_death_whose_exit_code_a_stranger_has_taken() -> None:
     os.waitpid(process.pid or 0, 0)
     with pytest.raises(treadle.WorkerDiedError, match="somebody else has taken its exit code"):
         process.result()
+
+
+@pytest.fixture
+def ignored_children() -> Iterator[None]:
+    """The system takes the exit codes of this process's children, and tells nobody."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGCHLD, before)
+
+
+@pytest.mark.usefixtures("ignored_children")
+def test_a_result_does_not_need_the_exit_code(start_method: str) -> None:
+    process = started(pow, 2, 3)
+    assert process.result(timeout=60) == 8
+    assert process.result(timeout=0) == 8
+    assert not process.is_alive()
+    if start_method != "forkserver":
+        assert process.exitcode is None
+
+
+@pytest.mark.usefixtures("ignored_children")
+def test_a_death_without_an_exit_code() -> None:
+    process = started(os._exit, 3)
+    with pytest.raises(treadle.WorkerDiedError, match="somebody else has taken its exit code"):
+        process.result(timeout=60)
+
+
+def test_a_join_does_not_wait_for_an_exit_code_that_nobody_can_note(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(time, "sleep", _must_not_sleep)
+    process = started(os._exit, 3)
+    os.waitpid(process.pid or 0, 0)
+    for _ in range(2):
+        process.join()
+    assert not process.is_alive()
+
+
+def _must_not_sleep(_: float) -> None:
+    raise AssertionError
+
+
+def test_a_grandchild_delays_no_join_where_the_exit_code_is_lost() -> None:
+    go = treadle.Event()
+
+    def leave_one_behind() -> None:
+        if os.fork() == 0:
+            go.wait()
+        os._exit(0)
+
+    process = started(leave_one_behind)
+    os.waitpid(process.pid or 0, 0)
+    process.join()
+    go.set()
 
 
 def test_who_asks_for_the_exit_code_meanwhile_takes_nothing_from_a_join(other: OtherThread) -> None:

@@ -12,9 +12,13 @@ import multiprocessing.context
 import os
 import pickle
 import signal
+import sys
 import time
+from _thread import get_ident as _thread_id
 from collections.abc import Callable, Iterable, Mapping
 from multiprocessing.connection import wait
+from multiprocessing.popen_fork import Popen
+from types import FrameType
 from typing import Any
 
 from treadle._core import Queue
@@ -29,7 +33,7 @@ __all__ = ["Process", "ending", "process_class"]
 
 # Reaping a child and fetching its result is for one thread at a time. A fork's child finds it free.
 _settling = Lock(shared=False)
-_NOTING = 1.0  # seconds after which a stranger has taken the exit code (``os.wait()``)
+_NOTING = 1.0  # seconds that who has taken an exit code gets to note it
 
 
 class _Call:
@@ -71,6 +75,8 @@ class Process(multiprocessing.Process):
     45
     """
 
+    _popen: Any  # multiprocessing's
+
     def __init__(
         self,
         group: None = None,
@@ -87,6 +93,7 @@ class Process(multiprocessing.Process):
         self._outcome: Outcome | None = None
         self._made_by: Parent | None = None
         self._oom_kills = 0
+        self._lost = False  # it has ended, and nobody can ever note its exit code
         self._quiet = False  # whoever collects the result reports its error
 
     def start(self) -> None:
@@ -143,10 +150,29 @@ class Process(multiprocessing.Process):
         >>> process.exitcode
         0
         """
+        self._ends_within(timeout)
+
+    def is_alive(self) -> bool:
+        """As ``multiprocessing.Process.is_alive``; False also where the exit code was lost.
+
+        >>> import treadle
+        >>> process = treadle.Process()
+        >>> process.is_alive()
+        False
+        """
+        if not super().is_alive() or self._lost:
+            return False
+        if self._is_nobodys():
+            self._lose_unless_noted()
+            return False
+        return True
+
+    def _ends_within(self, timeout: float | None) -> bool:
+        """Waits for the end; False: it still runs. Otherwise its exit code is noted, or lost."""
         with _settling:
             super().join(0)
-            if self.exitcode is not None:
-                return
+            if self._lost or self.exitcode is not None:
+                return True
         ends = self._opened_ends()
         try:
             ended = wait(ends, timeout)
@@ -154,23 +180,59 @@ class Process(multiprocessing.Process):
             for end in ends[1:]:
                 os.close(end)
         if not ended:
-            return
+            return False
         with _settling:
             super().join()
-        # Who else has asked for its exit code, as every start of a process does, is yet to note it.
+        self._lose_unless_noted()
+        return True
+
+    def _lose_unless_noted(self) -> None:
+        """It has ended, and its exit code is to be had, noted by another thread, or lost.
+
+        Who else has asked for it, as every start of a process does, may be about to note it. If
+        nobody is, a stranger has taken it (``os.wait()``), or the system: SIGCHLD is ignored.
+        """
         noted = time.monotonic() + _NOTING
-        while self.exitcode is None and time.monotonic() < noted:
+        while self.exitcode is None and self._is_asked_for() and time.monotonic() < noted:
             time.sleep(0.001)
+        self._lost = self.exitcode is None
+
+    def _is_asked_for(self) -> bool:
+        """Whether another thread is about to note the exit code."""
+        mine = _thread_id()
+        for thread, frame in sys._current_frames().items():
+            at: FrameType | None = frame
+            while thread != mine and at is not None:
+                if at.f_code is Popen.poll.__code__ and at.f_locals["self"] is self._popen:
+                    return True
+                at = at.f_back
+        return False
+
+    def _is_nobodys(self) -> bool:
+        """Whether its exit code can be had no more: this process's child it is not any longer."""
+        if not self._is_child():
+            return False
+        try:
+            os.waitid(os.P_PID, self.pid or 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return True
+        return False
+
+    def _is_child(self) -> bool:
+        """Whether this process itself has made it: the fork server waits for its own children."""
+        return type(self._popen).poll is Popen.poll
 
     def _opened_ends(self) -> list[int]:
         """What becomes readable when the process has ended: its sentinel, and what is to be closed.
 
         A grandchild may keep the sentinel, a pipe that it has inherited, from telling.
         """
+        if self._is_nobodys():
+            return [self.sentinel, os.eventfd(1)]
         try:
             return [self.sentinel, os.pidfd_open(self.pid or 0)]
-        except ProcessLookupError:  # forkserver has reaped it, and tells by the sentinel
-            return [self.sentinel]
+        except ProcessLookupError:  # reaped this very moment, or by the fork server, which tells
+            return [self.sentinel, os.eventfd(1)] if self._is_child() else [self.sentinel]
 
     def result(self, timeout: float | None = None) -> Any:
         """What the target returned; waits for the end of the process.
@@ -204,8 +266,7 @@ class Process(multiprocessing.Process):
             return self._outcome
         if self._made_by is None:
             raise RuntimeError(f"process {self.name!r} has no result yet: call start() first")
-        self.join(timeout)
-        if self.exitcode is None and timeout is not None:
+        if not self._ends_within(timeout):
             raise TimeoutError(
                 f"{_named(self.name, self.pid)} still runs after {timeout} s; ask again,"
                 " or terminate() it"
