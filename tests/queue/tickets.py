@@ -11,10 +11,13 @@ from typing import Any
 
 import treadle
 
-# identity of the arena, offset, serial, pid and descriptor of the sender and of the creator, kind,
-# check
-LAYOUT = struct.Struct("=16sQQiiiiII")
-FIELDS = ("arena", "offset", "serial", "sender", "sender_fd", "creator", "creator_fd", "kind")
+# identity of the arena, offset, serial, pid and descriptor of the sender and of the creator, where
+# its arrival is told and as which number, kind, check
+LAYOUT = struct.Struct("=16sQQiiiiQQII")
+FIELDS = (
+    *("arena", "offset", "serial", "sender", "sender_fd", "creator", "creator_fd"),
+    *("transit", "number", "kind"),
+)
 
 
 def ticket_of(thing: Any) -> tuple[Callable[[Any], Any], bytes]:

@@ -8,6 +8,7 @@ One module, in parts: the parts share the process's one view of its arenas and t
 
 include "native.pxi"
 include "runtime.pxi"
+include "transit.pxi"
 include "tasks.pxi"
 include "names.pxi"
 include "locks.pxi"

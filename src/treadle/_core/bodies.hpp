@@ -82,6 +82,14 @@ struct RWLockBody {
 };
 static_assert(arena::kBlockHeader + sizeof(RWLockBody<SharedWorld>) == 256);
 
+// The tickets that a process has written, and that nobody has used yet, by their numbers (transit.hpp).
+inline constexpr std::uint32_t kTransitPlaces = 500;
+template <class World>
+struct TransitBody {
+    typename World::template Atom<std::uint64_t> outstanding[kTransitPlaces];  // 0: none
+};
+static_assert(arena::kBlockHeader + sizeof(TransitBody<SharedWorld>) <= 4096);
+
 inline constexpr std::uint32_t kFirstPermitCells = 6;
 template <class World>
 struct PermitsBody {

@@ -20,7 +20,7 @@ cdef Mapping* _open_names(bint make, NamedFailure* failure) except? NULL:
     cdef uint64_t limit = _limit()
     cdef Mapping* mapping
     if _in_transit:
-        _forget_arrived()
+        _let_go(LOOKS)
     while True:
         mapping = open_named_arena(text, limit, make, failure[0])
         if mapping != NULL or failure.error != NAMES_INTERRUPTED:

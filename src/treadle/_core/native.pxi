@@ -3,7 +3,7 @@
 cimport cython
 from libc.errno cimport EMFILE, EPIPE
 from libc.math cimport ceil
-from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memchr, memcpy
 from cpython.object cimport Py_LT, PyObject, PyObject_RichCompareBool
@@ -82,6 +82,8 @@ cdef extern from "sync_ops.hpp" namespace "treadle::core" nogil:
         int32_t sender_fd
         int32_t creator_pid
         int32_t creator_fd
+        uint64_t transit
+        uint64_t number
         uint32_t kind
         uint32_t check
 
@@ -106,6 +108,15 @@ cdef extern from "sync_ops.hpp" namespace "treadle::core" nogil:
     void drop_retired(Retired*)
     uint32_t ticket_check(const Ticket&)
     void write_ticket(const Handle&, Ticket&)
+    cdef enum:
+        TRANSIT_PLACES "treadle::core::kTransitPlaces"
+    cppclass SharedTransit "treadle::core::SharedTransit":
+        pass
+    bint make_transit(Mapping*, Token, Handle&)
+    void address_ticket(Ticket&, const Handle&, uint64_t)
+    void note_sent(SharedTransit*, uint64_t)
+    bint has_arrived(SharedTransit*, uint64_t)
+    void await_no_longer(SharedTransit*, uint64_t)
     Mapping* reach_arena(const Ticket&, AttachFailure&)
     Mapping* find_arena(const Ticket&)
     AttachFailure attach_object(Mapping*, Token, const Ticket&, Kind, Handle&)

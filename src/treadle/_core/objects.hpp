@@ -10,6 +10,7 @@
 
 #include "await.hpp"
 #include "bodies.hpp"
+#include "transit.hpp"
 #include "treadle/arena/mapping.hpp"
 #include "treadle/ring/queue.hpp"
 
@@ -33,13 +34,13 @@ struct Ticket {
     std::uint64_t arena[2];
     std::uint64_t offset, serial;
     std::int32_t sender_pid, sender_fd, creator_pid, creator_fd;
+    arena::BlockRef transit;  // where the sender learns that the handle has arrived (transit.hpp); 0: nowhere
+    std::uint64_t number;
     std::uint32_t kind, check;
 };
-static_assert(sizeof(Ticket) == 56);
+static_assert(sizeof(Ticket) == 72);
 
 enum class AttachFailure : int { none, unreachable, not_an_arena, other_version, other_namespace, full, gone };
-
-inline char* body_of(SharedBlock* block) noexcept { return reinterpret_cast<char*>(block + 1); }
 
 inline void copy_label(char* to, std::size_t room, const char* label) noexcept {
     const std::size_t length = strnlen(label, room - 1);
@@ -135,8 +136,20 @@ inline void write_ticket(const Handle& handle, Ticket& t) noexcept {
                handle.mapping->system.fd,
                handle.mapping->named() ? 0 : h.creator_pid,  // 0: by its path
                h.creator_fd,
+               0,
+               0,
                handle.block->kind,
                0};
+    t.check = ticket_check(t);
+}
+
+// Where this process learns of the tickets that it writes.
+inline bool make_transit(Mapping* mapping, Token token, Handle& handle) noexcept {
+    return make_object<SharedTransit>(mapping, token, Kind::transit, sizeof(SharedTransit), handle, [](auto&) {});
+}
+inline void address_ticket(Ticket& t, const Handle& transit, std::uint64_t number) noexcept {
+    t.transit = arena::make_ref(transit.mapping->arena.heap.offset_of_block(transit.block), transit.serial);
+    t.number = number;
     t.check = ticket_check(t);
 }
 
@@ -176,6 +189,7 @@ inline AttachFailure attach_object(Mapping* mapping, Token token, const Ticket& 
             } else {
                 handle = Handle{mapping, block, t.serial, slot};
                 failure = AttachFailure::none;
+                acknowledge(mapping->arena.heap, t.transit, t.number);
             }
         }
         mapping->arena.leave();

@@ -108,8 +108,8 @@ cdef Mapping* _home() except NULL:
     """The arena that this process makes its objects in, made by the first of them."""
     cdef Mapping* mapping = Mapping.home()
     cdef uint64_t limit
-    if _in_transit:
-        _forget_arrived()
+    if _in_transit or _arrived:
+        _let_go(LOOKS)
     if mapping == NULL:
         limit = _limit()
         with nogil:
@@ -187,7 +187,7 @@ def sweep():
     """
     cdef Mapping* mapping = Mapping.first()
     cdef uint32_t removed = 0
-    _forget_arrived()
+    _let_go(len(_in_transit))
     while mapping != NULL:
         if mapping.member():
             removed += _sweep(mapping)
@@ -317,47 +317,12 @@ cdef int64_t _optional_timeout(timeout) except? -2:
 
 # ---- Handles in pickles
 
-# A pickled handle keeps its object alive for a while by itself: whoever pickled it may have dropped it before the other
-# side has unpickled it (multiprocessing forgets the arguments of a process as soon as it has started).
-cdef double _TRANSIT_SECONDS = 60.0
-cdef object _in_transit = deque()
-
-
-cdef _note_transit(object handle):
-    _forget_arrived()
-    _in_transit.append((time.monotonic(), handle))
-
-
-def forget_pickled():
-    """Lets go of all objects that are kept only because they were pickled a short while ago."""
-    _in_transit.clear()
-
-
-cdef _forget_arrived():
-    cdef double latest = time.monotonic() - _TRANSIT_SECONDS
-    while _in_transit:
-        try:
-            oldest = _in_transit.popleft()
-        except IndexError:  # another thread was faster
-            return
-        if <double>(oldest[0]) >= latest:
-            _in_transit.appendleft(oldest)
-            return
-
-
 cdef tuple _reduced(object self, object rebuild, tuple arguments):
     """What ``__reduce__`` returns: with the class, which may be a subclass, and what the instance carries besides."""
     state = getattr(self, "__dict__", None)
     if state:
         return rebuild, (type(self), *arguments), state
     return rebuild, (type(self), *arguments)
-
-
-cdef bytes _ticket_of(const Handle& handle, object keep):
-    cdef Ticket ticket
-    write_ticket(handle, ticket)
-    _note_transit(keep)
-    return PyBytes_FromStringAndSize(<const char*>&ticket, sizeof(Ticket))
 
 
 cdef _attach(bytes text, str what, int kind, Handle* handle):
