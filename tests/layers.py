@@ -57,15 +57,16 @@ PUBLIC = "public names"
 PYTHON: dict[str, set[str]] = {
     "_errors": set(),
     "_records": set(),
-    "_core": {"_errors", "_records", "aio"},  # the latter when it is asked for
+    "_by_value": set(),
+    "_core": {"_errors", "_records", "_by_value", "aio"},  # the latter two when they are asked for
     "_sync": {"_core", "_errors", "_records", "aio"},
     "_framing": {"_errors"},
     "_named_pipe": set(),
     "_fifo_file": set(),
-    "_fifo": {"_core", "_errors", "_fifo_file", "_framing", "_named_pipe"},
+    "_fifo": {"_by_value", "_core", "_errors", "_fifo_file", "_framing", "_named_pipe"},
     "_workers": set(),
     "_timers": {"_core", "_records", "_workers"},
-    "_running": {"_core", "_errors", "_sync", "_timers"},
+    "_running": {"_by_value", "_core", "_errors", "_sync", "_timers"},
     "_pool": {"_core", "_errors", "_records", "_running", "_timers"},
     "__init__": {"_core", "_errors", "_fifo", "_pool", "_records", "_running", "_sync", "_timers"},
     "aio": {"_core", "_errors", "_sync"},  # _sync: types only

@@ -494,11 +494,7 @@ def _pickled(value: Any) -> bytes:
     try:
         return pickle.dumps(value, protocol=5)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
-        # A function that pickle cannot name, perhaps: cloudpickle takes it by value.
-        try:
-            data: bytes = import_lazily("cloudpickle").dumps(value, protocol=5)
-        except Exception:
-            raise error from None
+        data: bytes = import_lazily("treadle._by_value").dumps(value, error)
         return data
 
 

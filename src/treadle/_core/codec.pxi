@@ -227,27 +227,28 @@ cdef class _Pickled:
 cdef _Pickled _pickle(object value):
     cdef _Pickled pickled = _Pickled.__new__(_Pickled)
     buffers = []
-    pickle = import_lazily("pickle")
-    dumps = pickle.dumps
-    try:
-        data = dumps(value, protocol=5, buffer_callback=buffers.append)
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
-        # A function that pickle cannot name, perhaps: cloudpickle takes it by value.
-        dumps = import_lazily("cloudpickle").dumps
-        buffers.clear()
-        try:
-            data = dumps(value, protocol=5, buffer_callback=buffers.append)
-        except Exception:
-            raise error from None
+    data = _dumped(value, buffers)
     try:
         views = [buffer.raw() for buffer in buffers]
     except BufferError:  # not contiguous: let it be copied into the pickle
-        data = dumps(value, protocol=5)
+        data = _dumped(value, None)
         views = []
     pickled.data = data
     pickled.buffers = views
     pickled._lay_out()
     return pickled
+
+
+cdef bytes _dumped(object value, list buffers):
+    """The pickle; its buffers are added to the list, or are in it where that is None."""
+    beside = None if buffers is None else buffers.append
+    pickle = import_lazily("pickle")
+    try:
+        return pickle.dumps(value, protocol=5, buffer_callback=beside)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:  # a function without a name, perhaps
+        if buffers is not None:
+            buffers.clear()
+        return import_lazily("treadle._by_value").dumps(value, error, beside)
 
 
 cdef bytes _bytes_of(const char* data, uint64_t size):

@@ -13,6 +13,7 @@ import traceback
 from dataclasses import dataclass
 from typing import Any
 
+from treadle._core import import_lazily
 from treadle._errors import RemoteTraceback, TaskError
 
 __all__ = ["Outcome", "Report", "portable"]
@@ -70,8 +71,6 @@ def portable(error: BaseException, who: str) -> Report:
 def _rebuilt(error: BaseException) -> object:
     try:
         pickled = pickle.dumps(error)
-    except Exception:
-        import cloudpickle
-
-        pickled = cloudpickle.dumps(error)
+    except Exception as problem:
+        pickled = import_lazily("treadle._by_value").dumps(error, problem)
     return pickle.loads(pickled)

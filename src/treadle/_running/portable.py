@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections import ChainMap
 from multiprocessing.reduction import ForkingPickler
+
+from treadle._core import import_lazily
 
 TYPE_CHECKING = False  # type checkers know the name; typing takes a while to import
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class _Pickler(pickle.Pickler):
 def portable_pickle(value: object) -> bytes:
     """The value as bytes that ``pickle.loads`` takes, in this process or another.
 
-    Raises what pickle raises for a value that neither it nor cloudpickle can send.
+    Raises an error that names what neither pickle nor cloudpickle can send.
     """
     return _dumped(value, None)
 
@@ -78,22 +79,7 @@ def _dumped(value: object, buffers: list[pickle.PickleBuffer] | None) -> bytes:
     try:
         _Pickler(file, 5, buffer_callback=beside).dump(value)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
-        file = io.BytesIO()
         if buffers is not None:
             buffers.clear()
-        try:
-            _cloud_pickler()(file, 5, buffer_callback=beside).dump(value)
-        except Exception:
-            raise error from None
+        return import_lazily("treadle._by_value").dumps(value, error, beside, _reducers)
     return file.getvalue()
-
-
-def _cloud_pickler() -> Any:
-    """A class that is made anew each time, since modules imported meanwhile add to its table.
-
-    The pickler in C looks for that in its class alone.
-    """
-    import cloudpickle
-
-    base = cloudpickle.CloudPickler
-    return type("Pickler", (base,), {"dispatch_table": ChainMap(base.dispatch_table, _reducers)})
