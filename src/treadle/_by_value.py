@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import sys
 from collections import ChainMap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 import cloudpickle
@@ -22,7 +22,7 @@ def dumps(
     value: object,
     error: Exception,
     beside: Callable[[Any], object] | None = None,
-    reducers: Mapping[type, Any] | None = None,
+    reducers: MutableMapping[type, Any] | None = None,
 ) -> bytes:
     """The value as bytes that ``pickle.loads`` takes.
 
@@ -40,7 +40,7 @@ def dumps(
     return file.getvalue()
 
 
-def _pickler(reducers: Mapping[type, Any]) -> Any:
+def _pickler(reducers: MutableMapping[type, Any]) -> Any:
     """A class that is made anew each time, since modules imported meanwhile add to its table.
 
     The pickler in C looks for that in its class alone.

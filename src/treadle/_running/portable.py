@@ -81,5 +81,6 @@ def _dumped(value: object, buffers: list[pickle.PickleBuffer] | None) -> bytes:
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         if buffers is not None:
             buffers.clear()
-        return import_lazily("treadle._by_value").dumps(value, error, beside, _reducers)
+        data: bytes = import_lazily("treadle._by_value").dumps(value, error, beside, _reducers)
+        return data
     return file.getvalue()
