@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -291,3 +293,178 @@ def test_ctrl_c_while_the_block_waits() -> None:
         workers.append(group.process(time.sleep, 1000))
         group.thread(interrupt, treadle.Event(shared=False))
     assert not any(worker.is_alive() for worker in workers)
+
+
+# ---- Members that start others, end themselves, or have groups of their own
+
+
+@both
+def test_a_member_starts_others_when_the_body_has_ended(use: Use) -> None:
+    """In an ``async with``, tasks do; its threads have no loop to start one from."""
+    started: list[Any] = []
+
+    async def start_later(group: Group) -> None:
+        started.append(group.thread(pow, 2, 3))
+
+    def start(group: Group) -> None:
+        until(lambda: group._over)
+        started.extend([group.thread(pow, 2, 3), group.process(pow, 2, 3)])
+
+    def body(group: Group) -> None:
+        if group._loop is None:
+            group.thread(start, group)
+        else:
+            group.task(start_later(group))
+
+    asyncio.run(use(body))
+    assert {worker.result() for worker in started} == {8}
+
+
+@both
+@pytest.mark.parametrize("kind", ["thread", "process"])
+@pytest.mark.parametrize("code", [None, 0])
+def test_a_member_that_exits_with_success_has_not_failed(
+    use: Use, kind: str, code: int | None
+) -> None:
+    members: list[Any] = []
+    asyncio.run(use(lambda group: members.append(getattr(group, kind)(sys.exit, code))))
+    assert members[0].result() is None
+    assert members[0].exception() is None
+
+
+@both
+@pytest.mark.parametrize(
+    ("kind", "error"), [("thread", treadle.TaskError), ("process", treadle.WorkerDiedError)]
+)
+def test_a_member_that_exits_otherwise_has_failed(
+    use: Use, kind: str, error: type[Exception]
+) -> None:
+    (raised,) = _caught(use, lambda group: getattr(group, kind)(sys.exit, 3))
+    assert isinstance(raised, error)
+
+
+@both
+@pytest.mark.parametrize("kind", ["thread", "process"])
+def test_a_coroutine_function_is_refused(use: Use, kind: str) -> None:
+    def body(group: Group) -> None:
+        for function in (_asleep, functools.partial(_asleep)):
+            with pytest.raises(TypeError, match=r"coroutine function.* group\.task\("):
+                getattr(group, kind)(function)
+
+    asyncio.run(use(body))
+
+
+async def _asleep() -> None:
+    await asyncio.sleep(1000)
+
+
+@both
+@pytest.mark.parametrize("inner", [_with, _async_with], ids=["with", "async with"])
+def test_cancelling_a_group_cancels_those_that_its_threads_are_in(use: Use, inner: Use) -> None:
+    """Whose blocks wait, as for a process, or for ever."""
+    waiting = treadle.Event(shared=False)
+    groups: list[Group] = []
+    members: list[Any] = []
+
+    def inner_body(group: Group) -> None:
+        groups.append(group)
+        members.append(group.process(time.sleep, 1000))
+        members.append(group.thread(group.cancelled.wait))
+        waiting.set()
+
+    def body(group: Group) -> None:
+        members.append(group.thread(lambda: asyncio.run(inner(inner_body))))
+        waiting.wait()
+        group.cancel()
+
+    asyncio.run(use(body))
+    assert groups[0].cancelled.is_set()
+    assert not any(member.is_alive() for member in members)
+
+
+# ---- cancel() and the body of an async with
+
+
+def test_cancel_ends_the_body_and_the_block_ends_normally() -> None:
+    async def main() -> None:
+        seen: list[str] = []
+        async with Group() as group:
+            process = group.process(time.sleep, 1000)
+            asyncio.get_running_loop().call_soon(group.cancel)
+            try:
+                await asyncio.sleep(1000)
+            finally:
+                seen.append("the body is cancelled")
+        assert seen
+        assert process.exitcode == -signal.SIGTERM
+        assert asyncio.current_task().cancelling() == 0  # type: ignore[union-attr]
+        await asyncio.sleep(0)  # and nothing is left of it
+
+    asyncio.run(main())
+
+
+def test_cancel_by_the_body_itself_ends_it_where_it_waits_next() -> None:
+    async def main() -> None:
+        async with Group() as group:
+            group.cancel()
+            for start in (group.thread, group.process):
+                with pytest.raises(RuntimeError, match="starts nothing more"):
+                    start(print)
+            with pytest.raises(RuntimeError, match="starts nothing more"):
+                group.task(asyncio.sleep(0))
+            await asyncio.sleep(1000)
+            raise AssertionError
+
+    asyncio.run(main())
+
+
+def test_cancel_does_not_reach_beyond_its_block() -> None:
+    async def main() -> None:
+        async with Group() as group:
+            group.cancel()
+        await asyncio.sleep(0)
+        group.cancel()
+        await asyncio.sleep(0)
+        async with asyncio.timeout(1000), Group() as outer:
+            async with Group() as inner:
+                inner.cancel()
+                await asyncio.sleep(1000)
+            assert not outer.cancelled.is_set()
+
+    asyncio.run(main())
+
+
+def test_who_cancels_the_task_of_a_cancelled_group_is_heard() -> None:
+    async def main() -> None:
+        async with Group() as group:
+            group.cancel()
+            await asyncio.sleep(1000)
+
+    async def outer() -> None:
+        task = asyncio.create_task(main())
+        await asyncio.sleep(0)
+        task.cancel()  # in the same step as the group's
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(outer())
+
+
+def test_a_failure_in_a_cancelled_body_is_raised() -> None:
+    async def main() -> None:
+        async with Group() as group:
+            group.cancel()
+            try:
+                await asyncio.sleep(1000)
+            finally:
+                _fail("while it cleans up")
+
+    with pytest.raises(ExceptionGroup) as caught:
+        asyncio.run(main())
+    assert [str(error) for error in caught.value.exceptions] == ["while it cleans up"]
+
+
+def test_a_cancelled_group_whose_loop_is_over_can_be_cancelled_again() -> None:
+    groups: list[Group] = []
+    asyncio.run(_async_with(groups.append))
+    groups[0].cancel()

@@ -239,9 +239,10 @@ def test_a_result_that_cannot_be_rebuilt(start_method: str) -> None:
         (lambda: os.kill(os.getpid(), 40), -40, "was killed by signal 40"),
         (lambda: os._exit(7), 7, "ended with exit code 7"),
         (lambda: sys.exit(3), 3, "ended with exit code 3"),
-        (lambda: sys.exit(), 0, "ended with exit code 0"),
+        (lambda: sys.exit("no"), 1, "ended with exit code 1"),
+        (lambda: os._exit(0), 0, "ended with exit code 0"),
     ],
-    ids=["SIGKILL", "a realtime signal", "_exit", "exit", "exit 0"],
+    ids=["SIGKILL", "a realtime signal", "_exit", "exit", "exit with a text", "_exit 0"],
 )
 def test_a_death(end: Callable[[], None], exitcode: int, told: str) -> None:
     process = started(end, name="mortal")
@@ -252,6 +253,14 @@ def test_a_death(end: Callable[[], None], exitcode: int, told: str) -> None:
     assert caught.value.pid == process.pid
     assert caught.value.exitcode == process.exitcode == exitcode
     assert caught.value.signal == (-exitcode if exitcode < 0 else None)
+
+
+@pytest.mark.parametrize("code", [None, 0])
+def test_who_exits_with_success_has_the_result_none(code: int | None) -> None:
+    process = started(sys.exit, code)
+    assert process.result() is None
+    assert process.exception() is None
+    assert process.exitcode == 0
 
 
 def test_a_death_whose_exit_code_a_stranger_has_taken() -> None:

@@ -146,3 +146,11 @@ def test_what_comes_too_late_hits_nobody() -> None:
     finally:
         sys.setswitchinterval(before)
     assert wrong == []
+
+
+@pytest.mark.parametrize("code", [None, 0])
+def test_who_exits_with_success_has_the_result_none(code: int | None) -> None:
+    thread = treadle.Thread(target=sys.exit, args=(code,))
+    thread.start()
+    assert thread.result() is None
+    assert thread.exception() is None

@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import os
+import threading
 from collections.abc import Callable, Coroutine
 from itertools import count
 from types import TracebackType
@@ -31,6 +33,7 @@ from treadle._timers import Timer
 __all__ = ["Group"]
 
 _GRACE = 1.0  # seconds from a cancelled process's SIGTERM to its SIGKILL
+_CANCELLED = "this Group was cancelled: it starts nothing more"
 _PATIENCE = 20  # interrupts, after which the block is left with what runs
 
 
@@ -38,6 +41,10 @@ class _Member(Thread):
     """A thread that says when it ends."""
 
     _say: Callable[[Thread], object]
+
+    def __init__(self, function: Callable[..., object], args: Any, kwargs: Any) -> None:
+        super().__init__(target=function, args=args, kwargs=kwargs)
+        self._blocks: list[Group] = []  # those that it is in: cancelling it cancels them
 
     def run(self) -> None:
         try:
@@ -56,7 +63,11 @@ class Group:
 
     A process is cancelled by SIGTERM, and a second later by SIGKILL. In a thread, and in a task,
     ``asyncio.CancelledError`` is raised; in a thread that happens only when it next runs Python
-    code, so one that waits for long should wait for ``group.cancelled`` as well.
+    code, so one that waits for long should wait for ``group.cancelled`` as well. The blocks of
+    other Groups that such a thread is in are cancelled, too.
+
+    A thread or process that ends itself by ``sys.exit()`` or ``sys.exit(0)`` has not failed, and
+    its result is None; with any other argument it has.
 
     >>> import treadle
     >>> with treadle.Group() as group:
@@ -75,6 +86,8 @@ class Group:
         self._told: dict[Worker, asyncio.Event] = {}  # that they have ended
         self._own_tasks: set[asyncio.Task[Any]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._body: asyncio.Task[Any] | None = None  # runs the body of an ``async with``
+        self._cancelling = 0  # how often that was cancelled already when the block began
         self._errors: list[BaseException] = []
         self._done = Event(shared=False)  # nothing runs, and the block is over
         self._over = False
@@ -84,7 +97,8 @@ class Group:
     def thread(self, function: Callable[..., object], /, *args: Any, **kwargs: Any) -> Thread:
         """Call a function in a thread; returns the Thread, which has been started.
 
-        Raises RuntimeError outside of the block, and after the group was cancelled.
+        Members may start others, also when the body has ended. Raises RuntimeError outside of the
+        block, and after the group was cancelled; TypeError for a coroutine function.
 
         >>> import treadle
         >>> with treadle.Group() as group:
@@ -92,14 +106,16 @@ class Group:
         >>> thread.result()
         2
         """
-        thread = _Member(target=function, args=args, kwargs=kwargs)
+        _check_function(function)
+        thread = _Member(function, args, kwargs)
         self._start(thread)
         return thread
 
     def process(self, function: Callable[..., object], /, *args: Any, **kwargs: Any) -> Process:
         """Call a function in a process; returns the Process, which has been started.
 
-        Raises RuntimeError outside of the block, and after the group was cancelled.
+        Raises RuntimeError outside of the block, and after the group was cancelled; TypeError for a
+        coroutine function.
 
         >>> import treadle
         >>> with treadle.Group() as group:
@@ -107,6 +123,7 @@ class Group:
         >>> process.result()
         2
         """
+        _check_function(function)
         process = Process(target=function, args=args, kwargs=kwargs)
         self._start(process)
         return process
@@ -115,6 +132,8 @@ class Group:
         self, coroutine: Coroutine[Any, Any, Any], *, name: str | None = None
     ) -> asyncio.Task[Any]:
         """Run a coroutine in a task of the running loop; returns the task. For ``async with`` only.
+
+        Raises RuntimeError after the group was cancelled.
 
         >>> import asyncio, treadle
         >>> async def main():
@@ -128,6 +147,9 @@ class Group:
         if self._tasks is None:
             coroutine.close()
             raise RuntimeError("tasks belong to an 'async with' of the Group")
+        if self.cancelled.is_set():
+            coroutine.close()
+            raise RuntimeError(_CANCELLED)
         task = self._tasks.create_task(coroutine, name=name)
         self._own_tasks.add(task)
         task.add_done_callback(self._own_tasks.discard)
@@ -135,6 +157,9 @@ class Group:
 
     def cancel(self) -> None:
         """Cancel all that runs; the block ends when all of it has. May be called from any thread.
+
+        So is the body of an ``async with``, while it runs: ``asyncio.CancelledError`` is raised
+        where it waits, and the block ends normally. The body of a ``with`` goes on.
 
         >>> import time, treadle
         >>> with treadle.Group() as group:
@@ -149,17 +174,22 @@ class Group:
         for worker in running:
             self._stop(worker)
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._cancel_tasks)
+            with contextlib.suppress(RuntimeError):  # the loop is closed, so the block is over
+                self._loop.call_soon_threadsafe(self._cancel_tasks)
 
     def _cancel_tasks(self) -> None:
         for task in list(self._own_tasks):
             task.cancel()
+        body, self._body = self._body, None
+        if body is not None:
+            body.cancel()
 
     # ---- with
 
     def __enter__(self) -> Group:
         self._check_new()
         self._ends = Ends(self._ended, "treadle-group")
+        self._enter_thread()
         return self
 
     def __exit__(
@@ -177,6 +207,7 @@ class Group:
                 interrupted = interruption
                 if attempts == _PATIENCE:
                     raise
+        self._leave_thread()
         errors, self._errors = self._errors, []
         try:
             if error is not None and not isinstance(error, Exception):
@@ -222,6 +253,10 @@ class Group:
         self._loop = asyncio.get_running_loop()
         self._tasks = asyncio.TaskGroup()
         await self._tasks.__aenter__()
+        self._enter_thread()
+        self._body = asyncio.current_task()
+        if self._body is not None:
+            self._cancelling = self._body.cancelling()
         return self
 
     async def __aexit__(
@@ -229,13 +264,26 @@ class Group:
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
-    ) -> None:
+    ) -> bool:
         assert self._tasks is not None
+        swallowed = self._leave_body() and isinstance(error, asyncio.CancelledError)
+        if swallowed:
+            kind = error = trace = None
         try:
             await self._tasks.__aexit__(kind, error, trace)
         finally:  # those whose waiting task was cancelled before it had begun
             for worker, told in list(self._told.items()):
                 await self._stop_and_wait_for(worker, told)
+            self._leave_thread()
+        return swallowed
+
+    def _leave_body(self) -> bool:
+        """The body has ended; returns whether ``cancel()``, and nobody else, has cancelled it."""
+        if self._body is not None:
+            self._body = None
+            return False
+        task = asyncio.current_task()
+        return task is not None and task.uncancel() <= self._cancelling
 
     async def _wait_for(self, worker: Worker, told: asyncio.Event) -> None:
         """Where this task is cancelled, since another has failed, so is the worker."""
@@ -265,15 +313,25 @@ class Group:
         if self._ends is not None or self._tasks is not None:
             raise RuntimeError("a Group is good for one block: make another")
 
+    def _enter_thread(self) -> None:
+        thread = threading.current_thread()
+        if isinstance(thread, _Member):
+            thread._blocks.append(self)
+
+    def _leave_thread(self) -> None:
+        thread = threading.current_thread()
+        if isinstance(thread, _Member):
+            thread._blocks.remove(self)
+
     def _start(self, worker: Worker) -> None:
         if self._tasks is not None:
             self._start_among_tasks(worker, self._tasks)
             return
-        if self._ends is None or self._over:
-            raise RuntimeError("a Group starts threads and processes within its block only")
         with self._changing:
+            if self._ends is None or (self._over and not self._running):
+                raise RuntimeError("a Group starts threads and processes within its block only")
             if self.cancelled.is_set():
-                raise RuntimeError("this Group was cancelled: it starts nothing more")
+                raise RuntimeError(_CANCELLED)
             worker._quiet = True
             if isinstance(worker, _Member):
                 worker._say = self._ends.say
@@ -287,7 +345,7 @@ class Group:
 
     def _start_among_tasks(self, worker: Worker, tasks: asyncio.TaskGroup) -> None:
         if self.cancelled.is_set():
-            raise RuntimeError("this Group was cancelled: it starts nothing more")
+            raise RuntimeError(_CANCELLED)
         loop, told = asyncio.get_running_loop(), asyncio.Event()
         worker._quiet = True
         waiting = self._wait_for(worker, told)
@@ -308,6 +366,8 @@ class Group:
                 self._told[worker] = told
                 if isinstance(worker, Process):
                     _tell_of_its_end(worker, loop, told)
+                if self.cancelled.is_set():  # meanwhile, by another thread
+                    self._stop(worker)
 
     def _stop(self, worker: Worker) -> None:
         if worker in self._stopped:
@@ -320,6 +380,9 @@ class Group:
         else:
             self._stopped[worker] = None
             worker._stoppable.stop(asyncio.CancelledError)
+            if isinstance(worker, _Member):
+                for block in list(worker._blocks):
+                    block.cancel()
 
     def _forget(self, worker: Worker) -> None:
         self._running.discard(worker)
@@ -333,6 +396,15 @@ class Group:
         if worker in self._stopped and isinstance(error, WorkerDiedError | asyncio.CancelledError):
             return None
         return error
+
+
+def _check_function(function: Callable[..., object]) -> None:
+    if inspect.iscoroutinefunction(function):
+        name = getattr(function, "__qualname__", repr(function))
+        raise TypeError(
+            f"{name} is a coroutine function, whose call does nothing until it is awaited: use"
+            f" group.task({name}(...)) in an 'async with', or asyncio.run in the thread or process"
+        )
 
 
 def _tell_of_its_end(

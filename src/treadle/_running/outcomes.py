@@ -16,7 +16,7 @@ from typing import Any
 from treadle._core import import_lazily
 from treadle._errors import RemoteTraceback, TaskError
 
-__all__ = ["Outcome", "Report", "portable"]
+__all__ = ["Outcome", "Report", "is_success", "portable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,11 @@ def portable(error: BaseException, who: str) -> Report:
             f" {''.join(traceback.format_exception_only(error)).strip()}"
         )
     return Report(error, trace)
+
+
+def is_success(end: SystemExit) -> bool:
+    """Whether that says that all went well, as ``sys.exit()`` and ``sys.exit(0)`` do."""
+    return end.code is None or end.code == 0
 
 
 def _rebuilt(error: BaseException) -> object:

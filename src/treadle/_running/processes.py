@@ -24,7 +24,7 @@ from typing import Any
 from treadle._core import Queue
 from treadle._errors import Empty, TaskError, WorkerDiedError
 from treadle._running.oom import oom_kills
-from treadle._running.outcomes import Outcome, portable
+from treadle._running.outcomes import Outcome, is_success, portable
 from treadle._running.parents import Parent, end_with, this_process
 from treadle._running.portable import portable_pickle
 from treadle._sync import Lock
@@ -125,7 +125,9 @@ class Process(multiprocessing.Process):
         who = _named(self.name, os.getpid())
         try:
             value = self._call()
-        except SystemExit:
+        except SystemExit as end:
+            if is_success(end):
+                self._results.put(Outcome())
             raise
         except BaseException as error:
             if not isinstance(error, KeyboardInterrupt):  # which whoever made this has had as well
@@ -239,7 +241,8 @@ class Process(multiprocessing.Process):
 
         timeout: in seconds. Raises what the target raised, with its traceback there as the cause
         (a RemoteTraceback); WorkerDiedError if the process ended before that, by a signal or by
-        ``sys.exit``; TaskError or ItemError if what came of it cannot be pickled, or rebuilt here;
+        ``sys.exit``, but None after ``sys.exit()`` and ``sys.exit(0)``, which tell success;
+        TaskError or ItemError if what came of it cannot be pickled, or rebuilt here;
         TimeoutError if the process still runs.
 
         >>> import treadle

@@ -8,7 +8,7 @@ from typing import Any
 
 from treadle._core import Stoppable
 from treadle._errors import TaskError
-from treadle._running.outcomes import Outcome
+from treadle._running.outcomes import Outcome, is_success
 
 __all__ = ["Thread"]
 
@@ -56,7 +56,7 @@ class Thread(threading.Thread):
             value = None if target is None else self._stoppable.call(target, args, kwargs)
         except SystemExit as end:  # no error of a thread's, and none that is to end who asks
             told = f"thread {self.name!r} ended itself by {end!r}: it has no result"
-            self._outcome = Outcome(error=TaskError(told))
+            self._outcome = Outcome() if is_success(end) else Outcome(error=TaskError(told))
         except BaseException as error:
             self._outcome = Outcome(error=error)
             if not self._quiet:
@@ -69,8 +69,9 @@ class Thread(threading.Thread):
     def result(self, timeout: float | None = None) -> Any:
         """What the target returned; waits for the end of the thread.
 
-        timeout: in seconds. Raises what the target raised (TaskError for SystemExit); TimeoutError
-        if the thread still runs; RuntimeError if it was not started.
+        timeout: in seconds. Raises what the target raised (TaskError for SystemExit, but None after
+        ``sys.exit()`` and ``sys.exit(0)``, which tell success); TimeoutError if the thread still
+        runs; RuntimeError if it was not started.
 
         >>> import treadle
         >>> thread = treadle.Thread(target=divmod, args=(7, 2))
