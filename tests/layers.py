@@ -66,10 +66,10 @@ PYTHON: dict[str, set[str]] = {
     "_fifo": {"_by_value", "_core", "_errors", "_fifo_file", "_framing", "_named_pipe"},
     "_workers": set(),
     "_timers": {"_core", "_records", "_workers"},
-    "_running": {"_by_value", "_core", "_errors", "_sync", "_timers"},
+    "_running": {"_by_value", "_core", "_errors", "_sync", "_timers", "aio"},
     "_pool": {"_core", "_errors", "_records", "_running", "_timers"},
     "__init__": {"_core", "_errors", "_fifo", "_pool", "_records", "_running", "_sync", "_timers"},
-    "aio": {"_core", "_errors", "_sync"},  # _sync: types only
+    "aio": {"_core", "_errors", "_running", "_sync"},  # the latter two: types only
     "queue": {"_core", "_errors"},
     "threading": {"_core", PUBLIC},
     "asyncio": {"_core", "aio", PUBLIC},

@@ -46,9 +46,9 @@ class _Member(Thread):
         super().__init__(target=function, args=args, kwargs=kwargs)
         self._blocks: list[Group] = []  # those that it is in: cancelling it cancels them
 
-    def run(self) -> None:
+    def _is_over(self) -> None:
         try:
-            super().run()
+            super()._is_over()
         finally:
             self._say(self)
 

@@ -7,27 +7,32 @@ Here the result lies in the arena before the process ends, so the order does not
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import multiprocessing.context
 import os
 import pickle
+import select
 import signal
 import sys
 import time
 from _thread import get_ident as _thread_id
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from multiprocessing.connection import wait
 from multiprocessing.popen_fork import Popen
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from treadle._core import Queue
+from treadle._core import Queue, import_lazily
 from treadle._errors import Empty, TaskError, WorkerDiedError
 from treadle._running.oom import oom_kills
 from treadle._running.outcomes import Outcome, is_success, portable
 from treadle._running.parents import Parent, end_with, this_process
 from treadle._running.portable import portable_pickle
 from treadle._sync import Lock
+
+if TYPE_CHECKING:
+    from treadle.aio import Process as AioProcess
 
 __all__ = ["Process", "ending", "process_class"]
 
@@ -236,6 +241,19 @@ class Process(multiprocessing.Process):
         except ProcessLookupError:  # reaped this very moment, or by the fork server, which tells
             return [self.sentinel, os.eventfd(1)] if self._is_child() else [self.sentinel]
 
+    @contextlib.contextmanager
+    def _end_as_one(self) -> Iterator[int]:
+        """A descriptor that becomes readable when the process has ended."""
+        ends = self._opened_ends()
+        try:
+            with select.epoll() as either:
+                for end in ends:
+                    either.register(end, select.EPOLLIN)
+                yield either.fileno()
+        finally:
+            for end in ends[1:]:
+                os.close(end)
+
     def result(self, timeout: float | None = None) -> Any:
         """What the target returned; waits for the end of the process.
 
@@ -264,16 +282,38 @@ class Process(multiprocessing.Process):
         """
         return self._outcome_in(timeout).error
 
+    @property
+    def aio(self) -> AioProcess:
+        """The same process for tasks of event loops: a ``treadle.aio.Process``.
+
+        >>> import asyncio, treadle
+        >>> process = treadle.Process(target=sum, args=([1, 2, 3],))
+        >>> process.start()
+        >>> async def main():
+        ...     await process.aio.join()
+        ...     return await process.aio.result(timeout=60)
+        >>> asyncio.run(main())
+        6
+        """
+        view: AioProcess = import_lazily("treadle.aio").Process(self)
+        return view
+
+    def _check_asked(self) -> None:
+        if self._outcome is None and self._made_by is None:
+            raise RuntimeError(f"process {self.name!r} has no result yet: call start() first")
+
+    def _still_runs(self, timeout: float | None) -> TimeoutError:
+        return TimeoutError(
+            f"{_named(self.name, self.pid)} still runs after {timeout} s; ask again,"
+            " or terminate() it"
+        )
+
     def _outcome_in(self, timeout: float | None) -> Outcome:
+        self._check_asked()
         if self._outcome is not None:
             return self._outcome
-        if self._made_by is None:
-            raise RuntimeError(f"process {self.name!r} has no result yet: call start() first")
         if not self._ends_within(timeout):
-            raise TimeoutError(
-                f"{_named(self.name, self.pid)} still runs after {timeout} s; ask again,"
-                " or terminate() it"
-            )
+            raise self._still_runs(timeout)
         with _settling:
             if self._outcome is None:
                 self._outcome = self._fetched(self.exitcode)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from treadle._core import Stoppable
+from treadle._core import Event, Stoppable, import_lazily
 from treadle._errors import TaskError
 from treadle._running.outcomes import Outcome, is_success
+
+if TYPE_CHECKING:
+    from treadle.aio import Thread as AioThread
 
 __all__ = ["Thread"]
 
@@ -40,6 +43,8 @@ class Thread(threading.Thread):
         self._call: Any = (target, tuple(args), dict(kwargs or {}))
         self._stoppable = Stoppable()
         self._outcome: Outcome | None = None
+        # Set when the call is over; None: by an overridden run(), of which nothing is known.
+        self._tells = Event(shared=False) if type(self).run is Thread.run else None
         self._quiet = False  # whoever collects the result reports its error
 
     def run(self) -> None:
@@ -65,6 +70,12 @@ class Thread(threading.Thread):
             self._outcome = Outcome(value)
         finally:
             self._call = target = args = kwargs = None  # no cycle: an argument may lead to this
+            self._is_over()
+
+    def _is_over(self) -> None:
+        """The last thing that the thread does of its own."""
+        if self._tells is not None:
+            self._tells.set()
 
     def result(self, timeout: float | None = None) -> Any:
         """What the target returned; waits for the end of the thread.
@@ -92,10 +103,35 @@ class Thread(threading.Thread):
         """
         return self._outcome_in(timeout).error
 
-    def _outcome_in(self, timeout: float | None) -> Outcome:
+    @property
+    def aio(self) -> AioThread:
+        """The same thread for tasks of event loops: a ``treadle.aio.Thread``.
+
+        >>> import asyncio, treadle
+        >>> thread = treadle.Thread(target=sum, args=([1, 2, 3],))
+        >>> thread.start()
+        >>> async def main():
+        ...     await thread.aio.join()
+        ...     return await thread.aio.result(timeout=60)
+        >>> asyncio.run(main())
+        6
+        """
+        view: AioThread = import_lazily("treadle.aio").Thread(self)
+        return view
+
+    def _check_asked(self) -> None:
         if self.ident is None:
             raise RuntimeError(f"thread {self.name!r} has no result yet: call start() first")
+
+    def _still_runs(self, timeout: float | None) -> TimeoutError:
+        return TimeoutError(f"thread {self.name!r} still runs after {timeout} s; ask again")
+
+    def _outcome_so_far(self) -> Outcome:
+        return self._outcome or Outcome()  # an overridden run() leaves none
+
+    def _outcome_in(self, timeout: float | None) -> Outcome:
+        self._check_asked()
         self.join(timeout)
         if self.is_alive():
-            raise TimeoutError(f"thread {self.name!r} still runs after {timeout} s; ask again")
-        return self._outcome or Outcome()  # an overridden run() leaves none
+            raise self._still_runs(timeout)
+        return self._outcome_so_far()

@@ -17,6 +17,7 @@ from treadle.aio._events import Event, Latch
 from treadle.aio._locks import Lock, RLock, RWLock, Semaphore
 from treadle.aio._meetings import Barrier, Condition
 from treadle.aio._queues import Connection, Queue
+from treadle.aio._running import Process, Thread
 
 __all__ = [
     "Barrier",
@@ -25,12 +26,14 @@ __all__ = [
     "Event",
     "Latch",
     "Lock",
+    "Process",
     "Queue",
     "RLock",
     "RWLock",
     "Semaphore",
+    "Thread",
 ]
 
 # What they are known by.
-for _view in (Barrier, Condition, Connection, Event, Latch, Lock, Queue, RLock, RWLock, Semaphore):
-    _view.__module__ = __name__
+for _name in __all__:
+    globals()[_name].__module__ = __name__

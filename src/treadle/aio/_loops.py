@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 import weakref
 from collections.abc import Awaitable, Callable
@@ -76,6 +77,11 @@ class _TrioLoop:
             await event.wait()
         if not event.is_set():
             expire()
+
+    async def readable(self, descriptor: int, timeout: float | None) -> bool:
+        with self._trio.move_on_after(math.inf if timeout is None else timeout) as scope:
+            await self._trio.lowlevel.wait_readable(descriptor)
+        return not scope.cancelled_caught
 
     def shielded(self) -> Any:
         """A context in which nothing cancels the task."""
@@ -165,6 +171,27 @@ else:
         """Marks a method for ``asyncio.iscoroutinefunction``."""
         method._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]
         return method
+
+
+async def readable(descriptor: int, timeout: float | None = None) -> bool:
+    """Waits until there is something to be read; False: the time was up first.
+
+    descriptor: nobody else's. timeout: in seconds, or None.
+    """
+    run = _trio_run()
+    if run is not None:
+        return await run.readable(descriptor, timeout)
+    loop = asyncio.get_running_loop()
+    told = asyncio.Event()
+    loop.add_reader(descriptor, told.set)
+    try:
+        async with asyncio.timeout(timeout):
+            await told.wait()
+    except TimeoutError:
+        return False
+    finally:
+        loop.remove_reader(descriptor)
+    return True
 
 
 async def surely(until: Callable[[], Awaitable[Any]]) -> None:
