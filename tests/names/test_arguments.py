@@ -68,6 +68,23 @@ def test_what_does_not_belong_to_the_object_may_differ(start: Start) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("kind", "take"), [("Lock", "acquire"), ("RWLock", "acquire_write")])
+def test_what_follows_a_death_is_each_handle_s_own(start: Start, kind: str, take: str) -> None:
+    """As the help says."""
+    owner, program = start(), start()
+    owner.tell(f"lock = treadle.{kind}(name='lock')")
+    program.tell("import warnings; warnings.simplefilter('ignore', treadle.OwnerDiedWarning)")
+    program.tell(f"plain = treadle.{kind}(name='lock')")
+    program.tell(f"taking = treadle.{kind}(name='lock', on_owner_death='recover')")
+    owner.tell(f"lock.{take}()")
+    owner.kill()
+    assert program.tell(f"plain.{take}()").startswith("OwnerDiedError")
+    assert program.tell(f"taking.{take}()") is True
+    told = " ".join((getattr(treadle, kind).__doc__ or "").split())
+    assert "an option of the handle, and not of the lock" in told
+
+
+@pytest.mark.slow
 def test_a_condition_says_which_lock_it_is_of(start: Start) -> None:
     program = start()
     program.tell("it = treadle.Condition(treadle.Lock(name='door'), name='x')")

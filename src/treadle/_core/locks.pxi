@@ -354,7 +354,8 @@ cdef class Lock(_LockState):
     Any thread may release it, as with ``threading.Lock``. It is not fair: a running thread may get it before one that
     is being woken. If the process that holds it ends, the lock is *inconsistent*: ``acquire`` raises OwnerDiedError for
     everybody until somebody recovers it; with ``on_owner_death="recover"`` acquire succeeds instead, and an
-    OwnerDiedWarning says who died.
+    OwnerDiedWarning says who died. That is an option of the handle, and not of the lock: it is pickled with the handle,
+    but who opens the same name without it gets the error.
 
     shared: whether the state lies in shared memory, so that the lock can be pickled and used from other processes.
     name: opens the lock that has this name, or makes it: unrelated programs of one user meet at it. It is gone when its

@@ -17,7 +17,8 @@ cdef class RWLock:
 
     If a thread or process ends while it reads, that is forgotten; it changed nothing. If one ends while it writes, the
     lock is *inconsistent*: whoever asks for it, to read or to write, gets an OwnerDiedError until somebody recovers it;
-    with ``on_owner_death="recover"`` it is had as it is, and an OwnerDiedWarning says who died.
+    with ``on_owner_death="recover"`` it is had as it is, and an OwnerDiedWarning says who died. That is an option of the
+    handle, and not of the lock: it is pickled with the handle, but who opens the same name without it gets the error.
 
     shared: whether the state lies in shared memory, so that the lock can be pickled and used from other processes.
     name, persist: as those of Lock. label: what reports call it; by default the name, or the module and line that made it.
