@@ -1,4 +1,4 @@
-"""Handles on their way: what is pickled is kept alive until it has arrived, and for not much longer.
+"""Handles on their way: what is pickled is kept alive until it has arrived, and not much longer.
 
 The handle of an object that nobody holds any more leads to it as long as it is in transit.
 """

@@ -13,7 +13,7 @@ from treadle._core import Event
 from treadle.aio._loops import readable
 
 if TYPE_CHECKING:
-    from treadle import _running
+    from treadle._running import processes, threads
 
 _SHORTEST, _LONGEST = 0.001, 0.05  # seconds between two looks at a thread
 
@@ -30,7 +30,7 @@ class Process:
 
     __slots__ = ("_process",)
 
-    def __init__(self, process: _running.Process) -> None:
+    def __init__(self, process: processes.Process) -> None:
         self._process = process
 
     async def join(self, timeout: float | None = None) -> None:
@@ -72,7 +72,7 @@ class Thread:
 
     __slots__ = ("_thread",)
 
-    def __init__(self, thread: _running.Thread) -> None:
+    def __init__(self, thread: threads.Thread) -> None:
         self._thread = thread
 
     async def join(self, timeout: float | None = None) -> None:
