@@ -563,7 +563,9 @@ def _with_waiters(state: str, waiting: int) -> str:
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
+        if name.startswith("__"):  # by asyncio's __path__, its modules would be imported once more
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return getattr(_standard, name)
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), *dir(_standard)})
+        return sorted({*globals(), *(name for name in dir(_standard) if name[:2] != "__")})

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from threading import ExceptHookArgs as ExceptHookArgs
     from threading import Thread as Thread
     from threading import ThreadError as ThreadError
+    from threading import __excepthook__ as __excepthook__
     from threading import active_count as active_count
     from threading import current_thread as current_thread
     from threading import enumerate as enumerate
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from threading import stack_size as stack_size
 else:
     from threading import *  # noqa: F403  what the running Python has
+    from threading import __excepthook__ as __excepthook__
 
     __all__ = list(_standard.__all__)
 
@@ -285,7 +287,9 @@ def _deprecated_accessor(old: str, new: str) -> None:
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
+        if name.startswith("__"):  # by asyncio's __path__, its modules would be imported once more
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return getattr(_standard, name)
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), *dir(_standard)})
+        return sorted({*globals(), *(name for name in dir(_standard) if name[:2] != "__")})
