@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import treadle
 from treadle import threading
 
 
@@ -124,3 +125,16 @@ def test_the_deprecated_names_of_a_timer() -> None:
         timer.setName("tick")
     with pytest.warns(DeprecationWarning, match="get the name attribute"):
         assert timer.getName() == "tick"
+
+
+# ---- Event
+
+
+def test_an_event_is_true_as_the_standard_one() -> None:
+    """Programs say ``stop = stop or threading.Event()``."""
+    event = threading.Event()
+    assert event
+    event.set()
+    assert (event or None) is event
+    with pytest.raises(TypeError, match="is_set"):
+        bool(treadle.Event(shared=False))

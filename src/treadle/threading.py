@@ -166,6 +166,9 @@ class Event(treadle.Event):
     def __init__(self) -> None:
         super().__init__(shared=False, label=call_site())
 
+    def __bool__(self) -> bool:  # type: ignore[override]
+        return True  # programs say `stop or threading.Event()`
+
     if hasattr(_standard.Event, "isSet"):
 
         def isSet(self) -> bool:
