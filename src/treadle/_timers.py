@@ -18,8 +18,10 @@ of claims stands. So ``cancel`` is exact, also against a callback that is just a
       \\-------\\----> cancelled                  claims == [_CANCELLED, ...]
 
 Timers that are daemons have workers that are daemons, the others have others, since whatever a
-function starts inherits that. The scheduler is a daemon; what keeps the interpreter alive while
-other timers are pending is a thread of its own, which sleeps until the main thread has ended.
+function starts inherits that; and so have those of ``treadle.threading``, since any number of
+them may run at once, as where each has a thread. The scheduler is a daemon; what
+keeps the interpreter alive while other timers are pending is a thread of its own, which sleeps
+until the main thread has ended.
 """
 
 from __future__ import annotations
@@ -48,6 +50,7 @@ __all__ = ["Timer"]
 _FIRED, _CANCELLED = "fired", "cancelled"
 _NEVER, _AWAKE = float("inf"), float("-inf")
 
+_NO_BOUND = float("inf")
 _SLACK = 4096  # stale entries that are not worth waking the scheduler for
 
 
@@ -70,6 +73,8 @@ class Timer:
     >>> timer.join()
     tick
     """
+
+    _any_number_at_once = False
 
     def __init__(
         self,
@@ -322,8 +327,11 @@ class Scheduler:
         self.pending: dict[int, Timer] = {}
         self.running: dict[int, Timer] = {}
         self.workers = {
-            daemon: Workers(self._fire, daemon, most_workers, idle_seconds)
+            (daemon, any_number): Workers(
+                self._fire, daemon, _NO_BOUND if any_number else most_workers, idle_seconds
+            )
             for daemon in (False, True)
+            for any_number in (False, True)
         }
         self._pid = os.getpid()
         self._inbox: deque[tuple[float, int]] = deque()
@@ -391,7 +399,8 @@ class Scheduler:
             while heap and (heap[0][0] <= now or heap[0][1] not in pending):
                 timer = pending.get(heappop(heap)[1])
                 if timer is not None:
-                    self.workers[timer._daemon].take(timer._serial)
+                    workers = self.workers[timer._daemon, timer._any_number_at_once]
+                    workers.take(timer._serial)
             if len(heap) > 2 * len(pending) + _SLACK:
                 heap[:] = [entry for entry in heap if entry[1] in pending]
                 heapify(heap)
@@ -426,7 +435,8 @@ class Scheduler:
             while keeping := self._keeping():
                 for timer in keeping:
                     self.await_end(timer, None)
-            self.workers[False].end_when_idle()
+            for any_number in (False, True):
+                self.workers[False, any_number].end_when_idle()
             self._right_to_keep.release()
             # Who started one just before that relied on this thread.
             if not self._keeping() or not self._right_to_keep.acquire(False):

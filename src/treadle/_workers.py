@@ -1,4 +1,4 @@
-"""The threads in which timers' functions run: as many as are busy, up to a bound.
+"""The threads in which timers' functions run: as many as are busy, up to a bound if there is one.
 
 Prior art: ``concurrent.futures.ThreadPoolExecutor``, whose threads neither end when idle nor may be
 daemons. What is taken is a number, so that a timer cancelled meanwhile is held by nobody.
@@ -27,7 +27,7 @@ class Workers:
     """
 
     def __init__(
-        self, fire: Callable[[int], bool], daemon: bool, most: int, idle_seconds: float
+        self, fire: Callable[[int], bool], daemon: bool, most: float, idle_seconds: float
     ) -> None:
         self.count = 0
         self._fire = fire

@@ -219,7 +219,8 @@ class _TimerType(abc.ABCMeta):  # so that subclasses may be abstract, as the sta
 class Timer(treadle.Timer, metaclass=_TimerType):
     """A call of a function after a while: ``threading.Timer``, without a thread of its own.
 
-    A subclass with a ``run`` of its own is the standard library's, with a thread for each timer.
+    It has one while its function runs, however many do: a function may wait for another timer's. A
+    subclass with a ``run`` of its own is the standard library's, with a thread for each timer.
 
     >>> from treadle import threading
     >>> timer = threading.Timer(0.01, print, ["tick"])
@@ -228,6 +229,7 @@ class Timer(treadle.Timer, metaclass=_TimerType):
     tick
     """
 
+    _any_number_at_once = True
     _returned = False
     _finished: "Event | None" = None
 

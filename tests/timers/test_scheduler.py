@@ -10,6 +10,7 @@ import pytest
 
 import treadle
 from tests.timers.hand_clock import HandClock
+from treadle import threading as drop_in
 
 
 def _started(interval: float, function: Any = int, *args: Any) -> treadle.Timer:
@@ -126,9 +127,27 @@ def test_the_pool_has_a_bound(schedule: Any) -> None:
         begun.acquire()
     third = _started(0)
     scheduler.clock.settled()
-    assert (scheduler.workers[False].count, third.fired, third.is_alive()) == (2, False, True)
+    assert (scheduler.workers[False, False].count, third.fired, third.is_alive()) == (
+        2,
+        False,
+        True,
+    )
     go.set()
     third.join()
+
+
+def test_the_drop_in_has_none(schedule: Any) -> None:
+    """Its functions may wait for each other: where each timer has a thread, they can."""
+    scheduler = schedule(most_workers=2)
+    go = drop_in.Event()
+    timers = [drop_in.Timer(0, go.wait) for _ in range(50)]
+    timers.append(drop_in.Timer(0, go.set))
+    for timer in timers:
+        timer.start()
+    for timer in timers:
+        timer.join()
+    assert scheduler.workers[False, False].count == 0
+    assert 0 < scheduler.workers[False, True].count <= len(timers)
 
 
 def test_a_worker_is_used_again(clock: HandClock) -> None:
@@ -146,7 +165,7 @@ def test_idle_workers_end(schedule: Any) -> None:
         found: list[threading.Thread] = []
         _started(0, lambda found=found: found.append(threading.current_thread())).join()
         found[0].join()
-        assert scheduler.workers[False].count == 0, round_
+        assert scheduler.workers[False, False].count == 0, round_
 
 
 # ---- Signal handlers
