@@ -299,15 +299,22 @@ def test_an_item_given_back_for_ever_stays_a_returned_one(queue: treadle.Queue) 
 
 
 @every_kind
-def test_task_done_for_an_item_on_lease_is_not_counted_twice(queue: treadle.Queue) -> None:
-    queue.put("job")
+def test_task_done_is_not_for_items_on_lease(queue: treadle.Queue) -> None:
+    """Else join would return while somebody works on one."""
+    queue.put_many(["a", "b"])
     lease = queue.lease()
+    queue.get()
     queue.task_done()
-    lease.ack()
-    assert queue.statistics().unfinished == 0
-    assert queue.join(timeout=0)
-    queue.put("next")
+    with pytest.raises(ValueError, match=r"too many times; an item on lease counts as done by its"):
+        queue.task_done()
     assert not queue.join(timeout=0)
+    lease.nack()
+    assert not queue.join(timeout=0)
+    queue.get()
+    queue.task_done()
+    assert queue.join(timeout=0)
+    with pytest.raises(ValueError, match=r"too many times$"):
+        queue.task_done()
 
 
 @ascending

@@ -137,7 +137,7 @@ class QueueMachine(RuleBasedStateMachine):
     def ack(self, which: int) -> None:
         lease, _ = self.leases.pop(which % len(self.leases))
         lease.ack()
-        self.unfinished -= self.unfinished != 0  # somebody may have declared it done before
+        self.unfinished -= self.unfinished != 0  # it may have been declared done before the lease
 
     @precondition(lambda self: self.leases)
     @rule(which=st.integers(0, 1000), forget=st.booleans())
@@ -150,7 +150,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule()
     def task_done(self) -> None:
-        if self.unfinished:
+        if self.unfinished > len(self.leases):
             self.unfinished -= 1
             self.queue.task_done()
         else:

@@ -130,7 +130,7 @@ cdef class _GuardedStore(_PrivateStore):
             self.return_item(item)
             return 0
         if guarded_begin_return(&self.gates) == SHUT:
-            self.done()
+            self.leased_is_done()
             return 0
         count = self.gates.count()
         try:
@@ -154,6 +154,11 @@ cdef class _GuardedStore(_PrivateStore):
         cdef int result = gates_done(&self.gates, 1)
         _tell()
         return result
+
+    cdef int leased_is_done(self) except -1:
+        self._check_not_inside()
+        gates_done(&self.gates, 1, True)
+        return _tell()
 
     cdef int join(self, int64_t ns) except -2:
         self._check_not_inside()

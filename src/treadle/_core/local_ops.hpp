@@ -130,8 +130,8 @@ inline int local_return(LocalQueue* q, void* item) noexcept {
     return static_cast<int>(briefly_held([&](auto& who, Wait& wait) { return q->attempt_return(who, item, wait); }));
 }
 template <class Gates>
-int gates_done(Gates* gates, std::uint64_t count) noexcept {
-    return static_cast<int>(briefly_held([&](auto& who, Wait& wait) { return gates->attempt_done(who, count, wait); }));
+int gates_done(Gates* gates, std::uint64_t count, bool leased) noexcept {
+    return static_cast<int>(briefly_held([&](auto& who, Wait& wait) { return gates->attempt_done(who, count, wait, leased); }));
 }
 template <class Gates>
 int gates_join(Gates* gates, std::int64_t timeout) noexcept {

@@ -108,7 +108,7 @@ cdef class _LocalStore(_PrivateStore):
             return _tell()
         Py_DECREF(item)
         if result == SHUT:
-            self.done()
+            self.leased_is_done()
             return 0
         raise MemoryError
 
@@ -124,6 +124,10 @@ cdef class _LocalStore(_PrivateStore):
         cdef int result = gates_done(&self.queue.gates, 1)
         _tell()
         return result
+
+    cdef int leased_is_done(self) except -1:
+        gates_done(&self.queue.gates, 1, True)
+        return _tell()
 
     cdef int join(self, int64_t ns) except -2:
         return gates_join(&self.queue.gates, ns)

@@ -216,7 +216,8 @@ cdef class Queue:
     def task_done(self):
         """Says that an item that was got is done with. Raises ValueError if more are done than were put.
 
-        An acknowledged lease counts as done by itself.
+        An acknowledged lease counts as done by itself, and an item out on lease by nothing else: so ``join`` does not return
+        before the last lease is settled, and where only leased items are left, this raises.
 
         >>> import treadle
         >>> treadle.Queue().task_done()
@@ -226,7 +227,13 @@ cdef class Queue:
         """
         self._made()
         if self.store.done() != DONE:
-            raise ValueError("task_done() called too many times")
+            raise self._too_many_done()
+
+    cdef object _too_many_done(self):
+        cdef QueueFigures figures
+        self.store.figures(&figures)
+        hint = "; an item on lease counts as done by its ack(), or the end of its with block" if figures.leased else ""
+        return ValueError(f"task_done() called too many times{hint}")
 
     def join(self, timeout=None):
         """Waits until every item that was put is done with; returns whether that is so.

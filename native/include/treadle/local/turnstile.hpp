@@ -159,12 +159,13 @@ public:
         World::wake(&joiners_, word::kWakeAll);
     }
 
-    // `count` items are done with. blocked, or overflow: more than were put.
+    // `count` items are done with. blocked, or overflow: more than were put; or than are not out on lease, unless it is these
+    // (`of_leases`) that are done with.
     template <class Who>
-    Result attempt_done(Who& who, std::uint64_t count, Wait& wait) noexcept {
+    Result attempt_done(Who& who, std::uint64_t count, Wait& wait, bool of_leases = false) noexcept {
         if (section_.attempt_enter(who, wait) == Result::blocked) return Result::blocked;
         const std::uint64_t left = unfinished_.load(std::memory_order_relaxed);
-        if (count > left) return leave(Result::overflow);
+        if (count + (of_leases ? 0 : leased()) > left) return leave(Result::overflow);
         unfinished_.store(left - count, std::memory_order_release);
         const bool finished = left == count && rouse(joiners_);
         section_.release();

@@ -151,12 +151,13 @@ public:
         return Result::done;
     }
 
-    // `count` items are done with. overflow: more than were put.
+    // `count` items are done with. overflow: more than were put, or than are not out on lease: those are done with when they
+    // are acknowledged.
     template <class Who>
     Result attempt_done(Who& who, std::uint64_t count, Wait& wait) noexcept {
         if (enter(who, wait) == Result::blocked) return Result::blocked;
         const std::uint64_t done = q->done.load(std::memory_order_relaxed);
-        const bool due = count <= puts() - done;
+        const bool due = count + leased() <= puts() - done;
         if (due) q->done.store(done + count, std::memory_order_seq_cst);
         q->mutex.release();
         if (!due) return Result::overflow;

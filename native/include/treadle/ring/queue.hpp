@@ -173,12 +173,13 @@ public:
         return result;
     }
 
-    // `count` items are done with. overflow: more than were put.
+    // `count` items are done with. overflow: more than were put, or than are not out on lease: those are done with when they
+    // are acknowledged.
     template <class Who>
     Result attempt_done(Who& who, std::uint64_t count, Wait& wait) noexcept {
         if (enter(q->head, who, wait) == Result::blocked) return Result::blocked;
         const std::uint64_t done = q->done.load(std::memory_order_relaxed);
-        const bool due = count <= puts() - done;
+        const bool due = count + q->leased.load(std::memory_order_relaxed) <= puts() - done;
         if (due) q->done.store(done + count, std::memory_order_seq_cst);
         q->head.mutex.release();
         if (!due) return Result::overflow;
