@@ -138,3 +138,28 @@ def test_an_event_is_true_as_the_standard_one() -> None:
     assert (event or None) is event
     with pytest.raises(TypeError, match="is_set"):
         bool(treadle.Event(shared=False))
+
+
+# ---- Subclasses with a release() of their own
+
+
+@pytest.mark.parametrize("module", [standard, threading], ids=["stdlib", "treadle"])
+@pytest.mark.parametrize("kind", ["Semaphore", "BoundedSemaphore"])
+def test_the_end_of_a_with_block_calls_the_release_of_a_subclass(module: Any, kind: str) -> None:
+    class Counted(getattr(module, kind)):  # type: ignore[misc]
+        released = 0
+
+        def release(self, n: int = 1) -> None:
+            self.released += n
+            super().release(n)
+
+    class Inherited(Counted):
+        pass
+
+    for semaphore in (Counted(2), Inherited(2)):
+        with semaphore:
+            assert semaphore.released == 0
+        assert semaphore.released == 1
+        assert semaphore.acquire(blocking=False)
+        assert semaphore.acquire(blocking=False)
+        assert not semaphore.acquire(blocking=False)

@@ -8,10 +8,13 @@ cdef class _SemaphoreState:
     cdef Handle handle
     cdef Retired* retired
     cdef SemaphoreBody own
+    cdef bint releases_its_way  # a subclass has a release() of its own: the end of a with block calls it
     cdef TaskLine tasks  # of this process, that wait through this object: served in order
     cdef object __weakref__
 
     def __cinit__(self, *args, **kwargs):
+        base = BoundedSemaphore if isinstance(self, BoundedSemaphore) else Semaphore
+        self.releases_its_way = type(self) is not base and type(self).release is not base.release
         self.body = &self.own  # a private one with one permit, until __init__ has run
         semaphore_initialise(self.own, 1, SEMAPHORE_MAX, b"")
 
@@ -239,7 +242,9 @@ cdef class Semaphore(_SemaphoreState):
         return self._acquire(FOREVER)
 
     def __exit__(self, kind, error, trace):
-        if self._release(1) != DONE:
+        if self.releases_its_way:
+            self.release()
+        elif self._release(1) != DONE:
             self._raise_too_many()
 
     def __aenter__(self):
@@ -379,7 +384,9 @@ cdef class BoundedSemaphore(_SemaphoreState):
         return self._acquire(FOREVER)
 
     def __exit__(self, kind, error, trace):
-        if self._release(1) != DONE:
+        if self.releases_its_way:
+            self.release()
+        elif self._release(1) != DONE:
             self._raise_too_many()
 
     def __aenter__(self):
