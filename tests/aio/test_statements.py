@@ -68,3 +68,38 @@ def test_async_for_takes_items_until_the_queue_is_shut_down(
         assert sorted([*first, *second]) == list(range(20))
 
     loop.run(main())
+
+
+@both_storages
+@pytest.mark.parametrize("of", [treadle.Queue, treadle.LifoQueue, treadle.PriorityQueue])
+def test_async_with_takes_an_item_on_lease(shared: bool, of: Any, loop: Loop) -> None:
+    async def main() -> None:
+        queue = of(shared=shared)
+        queue.put("job")
+        with pytest.raises(ZeroDivisionError):
+            async with queue.aio.lease() as lease:
+                assert (lease.item, lease.deliveries) == ("job", 1)
+                raise ZeroDivisionError
+        async with queue.aio.lease(timeout=60) as lease:
+            assert (lease.item, lease.deliveries) == ("job", 2)
+        assert queue.join(timeout=0)
+        with pytest.raises(treadle.Empty):
+            async with queue.aio.lease(timeout=0):
+                pass
+
+    loop.run(main())
+
+
+def test_a_lease_to_be_taken_is_a_coroutine_as_all_of_aio(loop: Loop) -> None:
+    async def main() -> None:
+        queue = treadle.Queue()
+        leasing = spawn(queue.aio.lease())
+        await settle()
+        queue.put("job")
+        [lease] = await gather(leasing)
+        assert lease.item == "job"
+        lease.ack()
+        forgotten = queue.aio.lease()
+        forgotten.close()
+
+    loop.run(main())

@@ -16,7 +16,7 @@ Works under asyncio, with any loop of its interface (uvloop), and under trio; so
 from treadle.aio._events import Event, Latch
 from treadle.aio._locks import Lock, RLock, RWLock, Semaphore
 from treadle.aio._meetings import Barrier, Condition
-from treadle.aio._queues import Connection, Queue
+from treadle.aio._queues import Connection, Leasing, Queue
 from treadle.aio._running import Process, Thread
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "Connection",
     "Event",
     "Latch",
+    "Leasing",
     "Lock",
     "Process",
     "Queue",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Coroutine, Generator, Iterable
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from treadle._core import PENDING, Waiter
 from treadle._errors import Empty, Full, ShutDown
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from treadle import _core
 
 _T = TypeVar("_T")
@@ -72,8 +74,14 @@ class Queue(Generic[_T]):
             raise Empty
         return items  # type: ignore[no-any-return]
 
-    async def lease(self, timeout: float | None = None) -> _core.Lease[_T]:
-        """As ``treadle.Queue.lease``: ``with await queue.aio.lease() as lease:``."""
+    def lease(self, timeout: float | None = None) -> Leasing[_T]:
+        """As ``treadle.Queue.lease``: ``async with queue.aio.lease() as lease:``.
+
+        Or ``with await queue.aio.lease() as lease:``, which is the same.
+        """
+        return Leasing(self._lease(timeout))
+
+    async def _lease(self, timeout: float | None) -> _core.Lease[_T]:
         lease = await Waiter(self._queue._attempt_lease, timeout)
         if lease is PENDING:
             raise Empty
@@ -119,6 +127,49 @@ class Queue(Generic[_T]):
             return await self.get()
         except ShutDown:
             raise StopAsyncIteration from None
+
+
+class Leasing(Coroutine[Any, Any, "_core.Lease[_T]"]):
+    """``queue.aio.lease()``: a coroutine that gives the lease, or what is entered for it.
+
+    >>> import asyncio, treadle
+    >>> queue = treadle.Queue()
+    >>> queue.put("job")
+    >>> async def main():
+    ...     async with queue.aio.lease() as lease:
+    ...         return lease.item
+    >>> asyncio.run(main())
+    'job'
+    """
+
+    __slots__ = ("_coroutine", "_lease")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, _core.Lease[_T]]) -> None:
+        self._coroutine = coroutine
+
+    def __await__(self) -> Generator[Any, Any, _core.Lease[_T]]:
+        return self._coroutine.__await__()
+
+    def send(self, value: Any) -> Any:
+        return self._coroutine.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        return self._coroutine.throw(*error)
+
+    def close(self) -> None:
+        self._coroutine.close()
+
+    async def __aenter__(self) -> _core.Lease[_T]:
+        self._lease = await self._coroutine
+        return self._lease
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._lease.__exit__(kind, error, trace)
 
 
 class Connection:
