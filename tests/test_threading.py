@@ -163,3 +163,21 @@ def test_the_end_of_a_with_block_calls_the_release_of_a_subclass(module: Any, ki
         assert semaphore.acquire(blocking=False)
         assert semaphore.acquire(blocking=False)
         assert not semaphore.acquire(blocking=False)
+
+
+# ---- Barrier
+
+
+@pytest.mark.parametrize("parties", [0, -1])
+def test_a_barrier_of_nobody_is_what_the_standard_one_is(parties: int) -> None:
+    """Before Python 3.13 there is one, which nobody passes."""
+    try:
+        standard.Barrier(parties)
+    except ValueError:
+        with pytest.raises(ValueError, match="must be > 0"):
+            threading.Barrier(parties)
+    else:
+        barrier = threading.Barrier(parties)
+        assert barrier.parties == parties
+        with pytest.raises(threading.BrokenBarrierError):
+            barrier.wait(timeout=0.001)

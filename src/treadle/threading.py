@@ -209,6 +209,11 @@ class _TimerType(abc.ABCMeta):  # so that subclasses may be abstract, as the sta
             return types.new_class(name, standard, options, lambda own: own.update(members))
         return super().__new__(cls, name, bases, members, **options)
 
+    def __new__(cls, parties: int = 1, *args: Any, **kwargs: Any) -> Any:
+        if cls is Barrier and parties < 1:  # an error or not, as the running Python has it
+            return _standard.Barrier(parties, *args, **kwargs)
+        return super().__new__(cls)
+
     def __instancecheck__(cls, instance: object) -> bool:
         return cls.__subclasscheck__(type(instance))
 
