@@ -181,3 +181,13 @@ def test_a_barrier_of_nobody_is_what_the_standard_one_is(parties: int) -> None:
         assert barrier.parties == parties
         with pytest.raises(threading.BrokenBarrierError):
             barrier.wait(timeout=0.001)
+
+
+# ---- What is a kind of what
+
+
+def test_a_bounded_semaphore_is_a_semaphore() -> None:
+    assert isinstance(threading.BoundedSemaphore(), threading.Semaphore)
+    assert issubclass(type("Own", (threading.BoundedSemaphore,), {}), threading.Semaphore)
+    assert not isinstance(threading.Semaphore(), threading.BoundedSemaphore)
+    assert not isinstance(threading.Lock(), threading.Semaphore)

@@ -16,7 +16,7 @@ import threading as _standard
 import types
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import treadle
 from treadle._core import call_site
@@ -71,34 +71,47 @@ class _FactoryType(type):
         return isinstance(instance, cls.made)
 
 
-class Lock(metaclass=_FactoryType):
-    """A lock: ``treadle.Lock(shared=False)``, in place of ``threading.Lock``.
+if TYPE_CHECKING:
 
-    >>> from treadle import threading
-    >>> isinstance(threading.Lock(), threading.Lock)
-    True
-    """
+    class Lock(treadle.Lock, metaclass=_FactoryType):  # what annotations mean by it
+        made: ClassVar[type]
 
-    made = treadle.Lock
+        def __init__(self) -> None: ...
 
-    def __new__(cls) -> treadle.Lock:  # type: ignore[misc]
-        return treadle.Lock(shared=False, label=call_site())
+    class RLock(treadle.RLock, metaclass=_FactoryType):
+        made: ClassVar[type]
 
+        def __init__(self) -> None: ...
 
-class RLock(metaclass=_FactoryType):
-    """A reentrant lock: ``treadle.RLock(shared=False)``, in place of ``threading.RLock``.
+else:
 
-    >>> from treadle import threading
-    >>> lock = threading.RLock()
-    >>> with lock, lock:
-    ...     lock.locked()
-    True
-    """
+    class Lock(metaclass=_FactoryType):
+        """A lock: ``treadle.Lock(shared=False)``, in place of ``threading.Lock``.
 
-    made = treadle.RLock
+        >>> from treadle import threading
+        >>> isinstance(threading.Lock(), threading.Lock)
+        True
+        """
 
-    def __new__(cls) -> treadle.RLock:  # type: ignore[misc]
-        return treadle.RLock(shared=False, label=call_site())
+        made = treadle.Lock
+
+        def __new__(cls):
+            return treadle.Lock(shared=False, label=call_site())
+
+    class RLock(metaclass=_FactoryType):
+        """A reentrant lock: ``treadle.RLock(shared=False)``, in place of ``threading.RLock``.
+
+        >>> from treadle import threading
+        >>> lock = threading.RLock()
+        >>> with lock, lock:
+        ...     lock.locked()
+        True
+        """
+
+        made = treadle.RLock
+
+        def __new__(cls):
+            return treadle.RLock(shared=False, label=call_site())
 
 
 class Condition(treadle.Condition):
@@ -124,7 +137,7 @@ class Condition(treadle.Condition):
             self.notify_all()
 
 
-class Semaphore(treadle.Semaphore):
+class Semaphore(treadle.Semaphore, metaclass=abc.ABCMeta):
     """A counter of permits: ``threading.Semaphore``.
 
     >>> from treadle import threading
@@ -138,19 +151,28 @@ class Semaphore(treadle.Semaphore):
         super().__init__(value, shared=False, label=call_site())
 
 
-class BoundedSemaphore(treadle.BoundedSemaphore):
-    """A semaphore that refuses more releases than acquires: ``threading.BoundedSemaphore``.
+if TYPE_CHECKING:
 
-    >>> from treadle import threading
-    >>> with threading.BoundedSemaphore(2) as had:
-    ...     had
-    True
-    """
+    class BoundedSemaphore(Semaphore):  # what it is to isinstance()
+        pass
 
-    name = None  # subclasses may have one of their own
+else:
 
-    def __init__(self, value: int = 1) -> None:
-        super().__init__(value, shared=False, label=call_site())
+    class BoundedSemaphore(treadle.BoundedSemaphore):
+        """A semaphore that refuses more releases than acquires: ``threading.BoundedSemaphore``.
+
+        >>> from treadle import threading
+        >>> with threading.BoundedSemaphore(2) as had:
+        ...     had
+        True
+        """
+
+        name = None  # subclasses may have one of their own
+
+        def __init__(self, value: int = 1) -> None:
+            super().__init__(value, shared=False, label=call_site())
+
+    Semaphore.register(BoundedSemaphore)
 
 
 class Event(treadle.Event):
@@ -187,6 +209,11 @@ class Barrier(treadle.Barrier):
 
     name = None  # subclasses may have one of their own
 
+    def __new__(cls, parties: int = 1, *args: Any, **kwargs: Any) -> Any:
+        if cls is Barrier and parties < 1:  # an error or not, as the running Python has it
+            return _standard.Barrier(parties, *args, **kwargs)
+        return super().__new__(cls)
+
     def __init__(
         self, parties: int, action: Callable[[], object] | None = None, timeout: float | None = None
     ) -> None:
@@ -208,11 +235,6 @@ class _TimerType(abc.ABCMeta):  # so that subclasses may be abstract, as the sta
             standard = tuple(_standard.Timer if base is Timer else base for base in bases)
             return types.new_class(name, standard, options, lambda own: own.update(members))
         return super().__new__(cls, name, bases, members, **options)
-
-    def __new__(cls, parties: int = 1, *args: Any, **kwargs: Any) -> Any:
-        if cls is Barrier and parties < 1:  # an error or not, as the running Python has it
-            return _standard.Barrier(parties, *args, **kwargs)
-        return super().__new__(cls)
 
     def __instancecheck__(cls, instance: object) -> bool:
         return cls.__subclasscheck__(type(instance))
