@@ -334,6 +334,7 @@ def test_a_hook_that_raises_leaves_the_queue_usable(
     try:
         call(jobs)
     except LookupError:
+        jobs.failing = ()
         assert jobs.qsize() == len(jobs.queue)
     jobs.failing = ()
     while not jobs.is_shutdown and not jobs.empty():
@@ -501,7 +502,8 @@ def test_the_mutex_keeps_others_out(other: OtherThread) -> None:
         jobs.mutex.release()
 
 
-def test_a_queue_without_hooks_has_none_and_says_what_has() -> None:
-    with pytest.raises(AttributeError, match="a subclass that has hooks of its own"):
-        _ = queue.Queue().mutex
-    assert not hasattr(queue.PriorityQueue(), "mutex")
+def test_a_queue_that_is_no_subclass_has_none_and_says_what_has() -> None:
+    for name in ("mutex", "queue", "not_empty", "not_full", "all_tasks_done"):
+        with pytest.raises(AttributeError, match=f"has no {name}: .* Instances of a subclass"):
+            getattr(queue.Queue(), name)
+        assert not hasattr(queue.PriorityQueue(), name)

@@ -10,7 +10,11 @@ cdef _name_dropins():
     (<CollectedType*>PrivateSimpleQueue).tp_name = "treadle.queue.SimpleQueue"
 
 
-cdef bint _has_hooks_of_its_own(of, base) except -1:
+cdef bint _keeps_its_items(of, base) except -1:
+    """Every subclass does: its methods may use `queue` and `mutex`. But one that has nowhere to put a `queue`, by __slots__,
+    only if it has hooks that need none."""
+    if of.__dictoffset__ != 0:
+        return True
     for name in ("_init", "_qsize", "_put", "_get"):
         if getattr(of, name) is not getattr(base, name):
             return True
@@ -24,12 +28,99 @@ cdef uint64_t _bound(maxsize) except? 0xffffffffffffffff:
     return import_lazily("math").ceil(maxsize)
 
 
+cdef object _not_native(PrivateQueue queue, name):
+    return AttributeError(
+        f"treadle.{queue._kind()} has no {name}: it keeps its items natively. "
+        "Instances of a subclass have one, if it only says `class Queue(queue.Queue): pass`"
+    )
+
+
+@cython.final
+cdef class _NotNative:
+    """An attribute that instances of subclasses have: what says so of the others."""
+
+    cdef str name
+
+    def __cinit__(self, name):
+        self.name = name
+
+    def __get__(self, instance, owner):
+        if instance is None:
+            return self
+        raise _not_native(instance, self.name)
+
+
+@cython.final
+cdef class _QueueCondition:
+    """A condition over a queue's mutex, as ``threading.Condition`` is."""
+
+    cdef _Mutex mutex
+    cdef ConditionCore core
+
+    cdef int _check_held(self, str what) except -1:
+        if self.mutex is None:
+            raise TypeError("a queue's condition comes from its queue")
+        if not self.mutex._is_owned():
+            raise RuntimeError(f"cannot {what} on un-acquired lock")
+        return 0
+
+    def acquire(self, blocking=True, timeout=-1):
+        return self.mutex.acquire(blocking, timeout)
+
+    def release(self):
+        self.mutex.release()
+
+    def locked(self):
+        return self.mutex.locked()
+
+    def __enter__(self):
+        return self.mutex.__enter__()
+
+    def __exit__(self, kind, error, trace):
+        self.mutex.release()
+
+    def wait(self, timeout=None):
+        """Lets others into the queue until a notification comes; returns whether one came. timeout: in seconds."""
+        self._check_held("wait")
+        return self.core.wait(self.mutex, timeout)
+
+    def wait_for(self, predicate, timeout=None):
+        """Waits until the predicate is true; returns its last value. timeout: in seconds, for the whole of it."""
+        cdef double deadline = 0 if timeout is None else time.monotonic() + timeout
+        left = None
+        result = predicate()
+        while not result:
+            if timeout is not None:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    break
+            self.wait(left)
+            result = predicate()
+        return result
+
+    def notify(self, n=1):
+        """Wakes up to n of those that wait here. Who waits in the queue's own methods is woken by the release."""
+        self._check_held("notify")
+        self.core.notify(n)
+
+    def notify_all(self):
+        """Wakes all that wait here."""
+        self.notify(0x7fffffff)
+
+
+cdef _QueueCondition _condition_over(_Mutex mutex):
+    cdef _QueueCondition condition = _QueueCondition.__new__(_QueueCondition)
+    condition.mutex = mutex
+    condition.core = ConditionCore.__new__(ConditionCore, False, mutex.store.text, None, False, None)
+    return condition
+
+
 cdef class PrivateQueue(Queue):
-    """PrivateQueue(maxsize=0)\n--\n
+    """Queue(maxsize=0)\n--\n
     A first-in, first-out queue between threads: ``queue.Queue``.
 
-    A subclass may keep the items as it likes, by ``_init``, ``_qsize``, ``_put`` and ``_get``, which are called under a
-    lock: as in the standard library.
+    A subclass keeps its items in ``queue``, under ``mutex``, or as it likes, by ``_init``, ``_qsize``, ``_put`` and ``_get``: as
+    in the standard library. That is slower than this class itself, which keeps them natively, and has neither.
 
     >>> from treadle import queue
     >>> jobs = queue.Queue(maxsize=8)
@@ -45,10 +136,14 @@ cdef class PrivateQueue(Queue):
 
     name = None  # not named, and left to subclasses, which may have a name of their own
 
+    cdef _Mutex mutex_of
+    cdef _QueueCondition not_empty_of, not_full_of, all_done_of  # made when they are asked for
+
     cdef int _make_private(self, maxsize, base) except -1:
         cdef uint64_t bound = _bound(maxsize)
         self._maxsize = maxsize
-        if type(self) is not base and _has_hooks_of_its_own(type(self), base):
+        self.mutex_of = self.not_empty_of = self.not_full_of = self.all_done_of = None
+        if type(self) is not base and _keeps_its_items(type(self), base):
             self._set_store(_hook_store(self, bound, _label(None)))
             self._init(maxsize)
             return 0
@@ -90,6 +185,44 @@ cdef class PrivateQueue(Queue):
         """
         Queue.join(self)
 
+    # A subclass's items may have been changed by hand since the last call.
+
+    def qsize(self):
+        """Returns how many items wait, at this instant: as ``queue.Queue.qsize``.
+
+        >>> from treadle import queue
+        >>> queue.Queue().qsize()
+        0
+        """
+        self._made()
+        if type(self.store) is _HookStore:
+            (<_HookStore>self.store).look_unless_inside()
+        return self.store.size()
+
+    def empty(self):
+        """Returns whether no item waits, at this instant: as ``queue.Queue.empty``.
+
+        >>> from treadle import queue
+        >>> queue.Queue().empty()
+        True
+        """
+        self._made()
+        if type(self.store) is _HookStore:
+            (<_HookStore>self.store).look_unless_inside()
+        return self.store.size() == 0
+
+    def full(self):
+        """Returns whether the queue has no room, at this instant: as ``queue.Queue.full``.
+
+        >>> from treadle import queue
+        >>> queue.Queue().full()
+        False
+        """
+        self._made()
+        if type(self.store) is _HookStore:
+            (<_HookStore>self.store).look_unless_inside()
+        return self.store.full()
+
     @property
     def maxsize(self):
         """How many items wait at most; 0 is no limit. May be set, as in the standard library.
@@ -126,26 +259,115 @@ cdef class PrivateQueue(Queue):
         self._made()
         (<_PrivateStore>self.store).set_unfinished(<uint64_t><int64_t>_whole(unfinished))  # a hook may count down before the put counts up
 
+    # Of a subclass, which keeps its items in a list of Python's, under a lock.
+
+    queue = _NotNative("queue")  # instances of subclasses have one of their own
+
     @property
     def mutex(self):
-        """Of a subclass with hooks of its own: keeps the others out of the queue, ``with self.mutex:``. AttributeError otherwise.
+        """Of a subclass: the lock under which its hooks are called. AttributeError if the class is treadle's own.
+
+        Whoever holds it keeps the others out of the queue, and may change ``queue``, the deque or list of the items; the queue's
+        own methods raise RuntimeError meanwhile, where they would wait for their caller.
 
         >>> from treadle import queue
-        >>> class Counted(queue.Queue):
-        ...     def _put(self, item):
-        ...         super()._put(item)
-        ...         self.latest = item
+        >>> class Clearable(queue.Queue):
         ...     def clear(self):
         ...         with self.mutex:
         ...             self.queue.clear()
-        >>> jobs = Counted()
+        >>> jobs = Clearable()
         >>> jobs.put(1)
         >>> jobs.clear()
         >>> jobs.empty()
         True
         """
+        return self._the_mutex("mutex")
+
+    @property
+    def not_empty(self):
+        """Of a subclass: a condition over ``mutex`` that is notified of each item. AttributeError if the class is treadle's own.
+
+        >>> from treadle import queue
+        >>> class Watched(queue.Queue):
+        ...     def peek(self):
+        ...         with self.not_empty:
+        ...             self.not_empty.wait_for(self._qsize)
+        ...             return self.queue[0]
+        >>> jobs = Watched()
+        >>> jobs.put(1)
+        >>> jobs.peek()
+        1
+        """
+        if self.not_empty_of is None:
+            made = _condition_over(self._the_mutex("not_empty"))
+            if self.not_empty_of is None:  # unless another thread was faster
+                self.not_empty_of = made
+        return self.not_empty_of
+
+    @property
+    def not_full(self):
+        """Of a subclass: a condition over ``mutex`` that is notified of each item taken. Otherwise as ``not_empty``.
+
+        >>> from treadle import queue
+        >>> class Watched(queue.Queue):
+        ...     pass
+        >>> with Watched().not_full as entered:
+        ...     entered
+        True
+        """
+        if self.not_full_of is None:
+            made = _condition_over(self._the_mutex("not_full"))
+            if self.not_full_of is None:
+                self.not_full_of = made
+        return self.not_full_of
+
+    @property
+    def all_tasks_done(self):
+        """Of a subclass: a condition over ``mutex`` that is notified when no task is left. Otherwise as ``not_empty``.
+
+        >>> from treadle import queue
+        >>> class Patient(queue.Queue):
+        ...     def join_for(self, seconds):
+        ...         with self.all_tasks_done:
+        ...             return self.all_tasks_done.wait_for(lambda: not self.unfinished_tasks, seconds)
+        >>> jobs = Patient()
+        >>> jobs.put(1)
+        >>> jobs.join_for(seconds=0.01)
+        False
+        """
+        if self.all_done_of is None:
+            made = _condition_over(self._the_mutex("all_tasks_done"))
+            if self.all_done_of is None:
+                self.all_done_of = made
+        return self.all_done_of
+
+    cdef object _the_mutex(self, name):
         self._made()
-        return _mutex(self.store)
+        if type(self.store) is not _HookStore:
+            raise _not_native(self, name)
+        if self.mutex_of is None or self.mutex_of.store is not self.store:  # __init__ may be called again
+            self.mutex_of = _mutex(self.store)
+        return self.mutex_of
+
+    # For asyncio's subclasses.
+
+    def _attempt_room(self, Waiter waiter not None):
+        """True if there is room, or the queue is shut down: of a subclass."""
+        return self._hook_store().attempt_room(waiter)
+
+    def _attempt_item_there(self, Waiter waiter not None):
+        """True if there is an item, or the queue is shut down: of a subclass."""
+        return self._hook_store().attempt_item_there(waiter)
+
+    def _pass_on(self, bint room):
+        """Tells the next to wait for room, or else for an item, that there is some: of a subclass."""
+        self._hook_store().pass_on(room)
+
+    cdef _HookStore _hook_store(self):
+        self._made()
+        if type(self.store) is not _HookStore:
+            raise TypeError("only a subclass has hooks")
+        return self.store
 
     def _init(self, maxsize):
         self.queue = deque()
@@ -161,7 +383,7 @@ cdef class PrivateQueue(Queue):
 
 
 cdef class PrivateLifoQueue(PrivateQueue):
-    """PrivateLifoQueue(maxsize=0)\n--\n
+    """LifoQueue(maxsize=0)\n--\n
     A last-in, first-out queue between threads: ``queue.LifoQueue``.
 
     >>> from treadle import queue
@@ -210,7 +432,7 @@ cdef class PrivateLifoQueue(PrivateQueue):
 
 
 cdef class PrivatePriorityQueue(PrivateQueue):
-    """PrivatePriorityQueue(maxsize=0)\n--\n
+    """PriorityQueue(maxsize=0)\n--\n
     A queue between threads that gives out the least item first: ``queue.PriorityQueue``.
 
     >>> from treadle import queue
@@ -262,7 +484,7 @@ cdef class PrivatePriorityQueue(PrivateQueue):
 
 
 cdef class PrivateSimpleQueue(Queue):
-    """PrivateSimpleQueue()\n--\n
+    """SimpleQueue()\n--\n
     An unbounded first-in, first-out queue between threads: ``queue.SimpleQueue``.
 
     >>> from treadle import queue

@@ -151,7 +151,7 @@ cdef class _GuardedStore(_PrivateStore):
 
     cdef int done(self) except -1:
         self._check_not_inside()
-        cdef int result = gates_done(&self.gates, 1)
+        cdef int result = gates_done(&self.gates, 1, False)
         _tell()
         return result
 

@@ -15,9 +15,13 @@ cdef class _HookStore(_GuardedStore):
         self._enter()
         return self._leave()
 
+    cdef int look_unless_inside(self) except -1:
+        return 0 if guarded_is_mine(&self.gates) else self._look()
+
     cdef int _enter(self) except -1:
         self._check_not_inside()
-        guarded_begin_look(&self.gates)
+        if guarded_enter(&self.gates, FOREVER) == INTERRUPTED:
+            _interrupted()
         return 0
 
     cdef int _leave(self) except -1:
@@ -54,6 +58,66 @@ cdef class _HookStore(_GuardedStore):
         self._look()
         return _GuardedStore.attempt_as_is(self, waiter, lease)
 
+    cdef object attempt_room(self, Waiter waiter):
+        self._look()
+        waiter._begin(self.handle)
+        result = True if gates_room_attempt(&self.gates, &waiter.wait) == DONE else _PENDING
+        _tell()
+        return result
+
+    cdef object attempt_item_there(self, Waiter waiter):
+        self._look()
+        waiter._begin(self.handle)
+        result = True if gates_item_attempt(&self.gates, &waiter.wait) == DONE else _PENDING
+        _tell()
+        return result
+
+    cdef int pass_on(self, bint room) except -1:
+        self._check_not_inside()
+        gates_pass_on(&self.gates, room)
+        return _tell()
+
+    cdef int done(self) except -1:
+        cdef int result = _GuardedStore.done(self)
+        if result == DONE:
+            self._tell_if_all_done()
+        return result
+
+    cdef int leased_is_done(self) except -1:
+        _GuardedStore.leased_is_done(self)
+        return self._tell_if_all_done()
+
+    cdef int set_unfinished(self, uint64_t unfinished) except -1:
+        _GuardedStore.set_unfinished(self, unfinished)
+        return self._tell_if_all_done()
+
+    cdef int shut_down(self, bint immediate) except -1:
+        _GuardedStore.shut_down(self, immediate)
+        queue = self._queue()
+        for condition in ((<PrivateQueue>queue).not_empty_of, (<PrivateQueue>queue).not_full_of, (<PrivateQueue>queue).all_done_of):
+            self._notify_all(condition)
+        return 0
+
+    cdef int _tell_if_all_done(self) except -1:
+        queue = self.owner()
+        if queue is not None and (<PrivateQueue>queue).all_done_of is not None and self.gates.unfinished() == 0:
+            self._notify_all((<PrivateQueue>queue).all_done_of)
+        return 0
+
+    cdef int _notify_all(self, _QueueCondition condition) except -1:
+        """Inside, or not: a program's own code may be."""
+        if condition is None:
+            return 0
+        inside = guarded_is_mine(&self.gates)
+        if not inside:
+            self._enter()
+        try:
+            condition.core.notify(0x7fffffff)
+        finally:
+            if not inside:
+                self._leave()
+        return 0
+
     cdef int figures(self, QueueFigures* f) except -1:
         _GuardedStore.figures(self, f)
         f.taken = self.taken
@@ -69,12 +133,18 @@ cdef class _HookStore(_GuardedStore):
         return self._queue()._qsize() + len(self.returned)
 
     cdef int store_item(self, object item) except -1:
-        self._queue()._put(item)
+        queue = self._queue()
+        queue._put(item)
+        if (<PrivateQueue>queue).not_empty_of is not None:
+            (<PrivateQueue>queue).not_empty_of.core.notify(1)
         return 0
 
     cdef object take_item(self):
-        item = self.returned.popleft() if self.returned else self._queue()._get()
+        queue = self._queue()
+        item = self.returned.popleft() if self.returned else queue._get()
         self.taken += 1
+        if (<PrivateQueue>queue).not_full_of is not None:
+            (<PrivateQueue>queue).not_full_of.core.notify(1)
         return item
 
     cdef int give_back(self, object item) except -1:
@@ -90,8 +160,8 @@ cdef class _HookStore(_GuardedStore):
 
 @cython.final
 cdef class _Mutex:
-    """What ``queue.mutex`` gives: for the length of a block nobody else calls the hooks. Who waits looks at the queue anew
-    afterwards, if it holds another number of items."""
+    """What ``queue.mutex`` gives, a lock as ``threading.Lock`` is: nobody else calls the hooks while it is held. Who waits looks
+    at the queue anew afterwards, if it holds another number of items. Only the thread that took it may release it."""
 
     cdef _HookStore store
 
@@ -100,16 +170,32 @@ cdef class _Mutex:
             raise TypeError("a queue's mutex comes from its queue")
         return self.store
 
-    def acquire(self):
-        """Keeps all others out of the queue, whose own methods may not be called until the release."""
-        self._made()._enter()
-        return True
+    def acquire(self, blocking=True, timeout=-1):
+        """Keeps all others out of the queue, whose own methods may not be called until the release; returns whether it does.
+
+        Raises RuntimeError where it would wait for its own caller for ever.
+        """
+        cdef int64_t ns = _lock_timeout(blocking, timeout)
+        cdef GuardedTurnstile* gates = &self._made().gates
+        if ns == FOREVER:
+            self.store._check_not_inside()
+        cdef int result = guarded_enter(gates, ns)
+        if result == INTERRUPTED:
+            _interrupted()
+        return result == DONE
 
     def release(self):
         """Lets the others in again."""
         if not guarded_is_mine(&self._made().gates):
             raise RuntimeError("release unlocked lock")
         self.store._leave()
+
+    def locked(self):
+        """Returns whether anybody keeps others out, at this instant."""
+        return guarded_is_anyones(&self._made().gates)
+
+    def _is_owned(self):
+        return guarded_is_mine(&self._made().gates)
 
     def __enter__(self):
         self._made()._enter()
@@ -119,11 +205,7 @@ cdef class _Mutex:
         self.release()
 
 
-cdef _Mutex _mutex(_Store store):
-    if type(store) is not _HookStore:
-        raise AttributeError(
-            "a queue that keeps its items natively has no mutex; a subclass that has hooks of its own (_init, _put, _get) has"
-        )
+cdef _Mutex _mutex(_HookStore store):
     cdef _Mutex mutex = _Mutex.__new__(_Mutex)
     mutex.store = store
     return mutex

@@ -126,6 +126,34 @@ inline int guarded_begin_get_attempt(GuardedTurnstile* gates, bool until_settled
     PrivateCaller who{platform::private_token()};
     return static_cast<int>(gates->attempt_begin_get(who, *wait, until_settled));
 }
+// Whether there is room, or an item, for whoever then makes the call that may find it gone again; done also if the queue is shut.
+template <class Gates>
+int gates_room_attempt(Gates* gates, Wait* wait) noexcept {
+    PrivateCaller who{platform::private_token()};
+    const Result result = gates->attempt_begin_put(who, *wait);
+    if (result == Result::done) gates->end_room(*wait);
+    return static_cast<int>(result == Result::shut ? Result::done : result);
+}
+template <class Gates>
+int gates_item_attempt(Gates* gates, Wait* wait) noexcept {
+    PrivateCaller who{platform::private_token()};
+    const Result result = gates->attempt_begin_get(who, *wait);
+    if (result == Result::done) gates->end_item(*wait);
+    return static_cast<int>(result == Result::shut ? Result::done : result);
+}
+// Whoever was told by that, and then put or took nothing, tells the next.
+template <class Gates>
+void gates_pass_on(Gates* gates, bool room) noexcept {
+    briefly_held([&](auto& who, Wait& wait) {
+        if (room ? gates->full() : gates->count() == 0) return Result::done;  // else the gate would be marked, for nobody
+        const Result result = room ? gates->attempt_begin_put(who, wait) : gates->attempt_begin_get(who, wait);
+        if (result != Result::done) return result;
+        wait.slept_at_gate = true;
+        if (room) gates->end_put(gates->count(), 0, wait);
+        else gates->end_get(gates->count(), 0, wait);
+        return result;
+    });
+}
 inline int local_return(LocalQueue* q, void* item) noexcept {
     return static_cast<int>(briefly_held([&](auto& who, Wait& wait) { return q->attempt_return(who, item, wait); }));
 }
@@ -190,11 +218,26 @@ inline int guarded_begin_return(GuardedTurnstile* gates) noexcept {
 inline void guarded_begin_look(GuardedTurnstile* gates) noexcept {
     briefly_held([&](auto& who, Wait& wait) { return gates->attempt_begin_look(who, wait); });
 }
+// As that, for code of the program's own, which may stay inside for long: whoever waits meanwhile heeds signals and the time.
+inline int guarded_enter(GuardedTurnstile* gates, std::int64_t timeout) noexcept {
+    PrivateCaller who{platform::private_token()};
+    const Deadline deadline(timeout);
+    Wait wait;
+    for (;;) {
+        if (gates->attempt_begin_look(who, wait) != Result::blocked) return static_cast<int>(Result::done);
+        const std::int64_t left = deadline.left();
+        if (left <= 0) return kTimeout;
+        if (PyErr_CheckSignals() != 0) return kInterrupted;
+        const InterpreterReleased released;
+        PrivateWorld::wait(wait.word, wait.expected, left < kSectionSlice ? left : kSectionSlice, wait.bits);
+    }
+}
 inline void guarded_begin_shut_down(GuardedTurnstile* gates, bool now) noexcept {
     briefly_held([&](auto& who, Wait& wait) {
         return gates->attempt_begin_shut_down(who, now ? local::Mode::shut_now : local::Mode::shut, wait);
     });
 }
+inline bool guarded_is_anyones(GuardedTurnstile* gates) noexcept { return gates->entered(); }
 inline bool guarded_is_mine(GuardedTurnstile* gates) noexcept { return gates->entered_by(platform::private_token()); }
 
 }  // namespace treadle::core

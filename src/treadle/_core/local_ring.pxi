@@ -121,7 +121,7 @@ cdef class _LocalStore(_PrivateStore):
         return _tell()
 
     cdef int done(self) except -1:
-        cdef int result = gates_done(&self.queue.gates, 1)
+        cdef int result = gates_done(&self.queue.gates, 1, False)
         _tell()
         return result
 

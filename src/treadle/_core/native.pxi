@@ -540,6 +540,7 @@ cdef extern from "local_ops.hpp" namespace "treadle::core" nogil:
         void initialise(uint64_t max_items)
         void set_max_items(uint64_t)
         void set_unfinished(uint64_t)
+        uint64_t unfinished()
         uint64_t count()
         bint full()
         bint is_shut()
@@ -566,6 +567,9 @@ cdef extern from "local_ops.hpp" namespace "treadle::core" nogil:
     int guarded_begin_put_attempt(GuardedTurnstile*, Wait*)
     int guarded_begin_get_attempt(GuardedTurnstile*, bint until_settled, Wait*)
     int local_put_attempt(LocalQueue*, void*, Wait*)
+    int gates_room_attempt(GuardedTurnstile*, Wait*)
+    void gates_pass_on(GuardedTurnstile*, bint room)
+    int gates_item_attempt(GuardedTurnstile*, Wait*)
     int local_get_attempt(LocalQueue*, void**, bint lease, bint until_settled, Wait*)
     int gates_join(LocalGates*, int64_t)
     int gates_join(GuardedTurnstile*, int64_t)
@@ -575,7 +579,9 @@ cdef extern from "local_ops.hpp" namespace "treadle::core" nogil:
     int guarded_begin_get(GuardedTurnstile*, bint until_settled, int64_t, Wait*)
     int guarded_begin_return(GuardedTurnstile*)
     void guarded_begin_look(GuardedTurnstile*)
+    int guarded_enter(GuardedTurnstile*, int64_t)
     void guarded_begin_shut_down(GuardedTurnstile*, bint)
+    bint guarded_is_anyones(GuardedTurnstile*)
     bint guarded_is_mine(GuardedTurnstile*)
 
 cdef extern from "task_ops.hpp" namespace "treadle::core" nogil:

@@ -60,6 +60,7 @@ public:
     Mode mode() const noexcept { return static_cast<Mode>(mode_.load(std::memory_order_acquire)); }
     bool is_shut() const noexcept { return mode() != Mode::open; }
     bool full() const noexcept { return max_items() != 0 && count() >= max_items(); }
+    bool entered() const noexcept { return section_.held(); }
     bool entered_by(word::Token token) const noexcept { return section_.held() && section_.owner() == token; }
 
     // May an attempt succeed? For those who spin without being allowed to attempt.
@@ -121,6 +122,18 @@ public:
         const bool wanted = rouse(getters_);
         section_.release();
         if (wanted) World::wake(&getters_, 1);
+    }
+
+    // In place of end_put and end_get, for who makes another call to put or take one: others are told only if there is more.
+    void end_room(const Wait& wait) noexcept {
+        const bool others = pass_on(putters_, wait, max_items() == 0 || count() + 1 < max_items());
+        section_.release();
+        if (others) World::wake(&putters_, 1);
+    }
+    void end_item(const Wait& wait) noexcept {
+        const bool others = pass_on(getters_, wait, count() > 1);
+        section_.release();
+        if (others) World::wake(&getters_, 1);
     }
 
     // What was taken is out on lease: inside the section.
