@@ -23,7 +23,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from types import GenericAlias, TracebackType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 import treadle
 from treadle._core import PENDING, PrivateQueue, Waiter
@@ -56,8 +56,29 @@ _T = TypeVar("_T")
 _SHUT_DOWN: type[Exception] = getattr(_standard, "QueueShutDown", treadle.ShutDown)
 
 
+class _Inside:
+    """A part of the pure Python classes that there is not: what says so, and what there is.
+
+    A subclass, or an instance, may have one of that name.
+    """
+
+    def __init__(self, hint: str) -> None:
+        self._hint = hint
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: object, owner: type) -> NoReturn:
+        raise AttributeError(f"treadle.asyncio.{owner.__name__} has no {self._name}: {self._hint}")
+
+
+_KEPT_NATIVELY = "who waits is kept natively; repr() says how many do"
+
+
 class _Described:
     """The repr of the standard library's classes."""
+
+    _waiters: Any = _Inside(_KEPT_NATIVELY)
 
     def _state(self) -> str:
         raise NotImplementedError
@@ -144,7 +165,11 @@ class Condition(_Described, Entered):
         if lock is None:
             lock = Lock()
         elif not isinstance(lock, Lock):
-            raise TypeError(f"the lock must be a treadle.asyncio.Lock, not {type(lock).__name__}")
+            of = type(lock)
+            raise TypeError(
+                "the lock must be a treadle.asyncio.Lock (from treadle import asyncio), "
+                f"not {of.__module__}.{of.__qualname__}"
+            )
         self._lock = lock
         self._condition = treadle.Condition(lock._lock, shared=False)
         self._view = self._condition.aio
@@ -178,7 +203,7 @@ class Condition(_Described, Entered):
 
     def notify_all(self) -> None:
         """Wakes all waiters. Raises RuntimeError if the lock is not held."""
-        self._view.notify_all()
+        self.notify(self._condition._core.waiting)  # which a subclass may have overridden
 
     def _state(self) -> str:
         return _with_waiters("locked" if self.locked() else "unlocked", self._waiting)
@@ -197,6 +222,10 @@ class Semaphore(_Described, Entered):
     def shared_with_threads(self) -> treadle.Semaphore | treadle.BoundedSemaphore:
         """The same semaphore, for threads."""
         return self._semaphore
+
+    @property
+    def _value(self) -> int:
+        return self._semaphore.get_value()
 
     def locked(self) -> bool:
         """Returns whether a permit cannot be had at once."""
@@ -331,20 +360,32 @@ class Barrier(_Described):
 class Queue(Generic[_T]):
     """A first-in, first-out queue between tasks: ``asyncio.Queue``.
 
-    A subclass may keep the items as it likes, by ``_init``, ``_put`` and ``_get``, and say how many
-    there are and whether there is room, by ``qsize``, ``empty`` and ``full``: as in the standard
-    library, but that they are called under a lock, and must not put, get or join (RuntimeError).
+    A subclass keeps its items in ``_queue``, or as it likes, by ``_init``, ``_put`` and ``_get``,
+    and may say how many there are and whether there is room, by ``qsize``, ``empty`` and ``full``:
+    as in the standard library, but that they are called under a lock, and must not put, get or join
+    (RuntimeError). That is slower than this class itself, which keeps its items natively.
     """
 
     _native: treadle.Queue[_T]
+    _waited: "treadle.Queue[_T] | _ThroughNowait[_T]"  # what put and get, which may wait, go by
+
+    _queue: Any = _Inside(
+        "it keeps its items natively. Instances of a subclass have one, "
+        "if it only says `class Queue(asyncio.Queue): pass`"
+    )
+    _getters: Any = _Inside(_KEPT_NATIVELY)
+    _putters: Any = _Inside(_KEPT_NATIVELY)
+    _finished: Any = _Inside("it is kept natively; _unfinished_tasks says how many are left")
 
     def __init__(self, maxsize: int = 0) -> None:
         self._maxsize = maxsize
         bound = math.ceil(maxsize) if 0 < maxsize < 1 << 63 else 0  # infinity is no bound
-        if type(self) in _OWN or not _overrides(type(self), *_HOOKS):
-            self._native = self._make(bound)
+        if type(self) in _OWN:
+            self._native = self._waited = self._make(bound)
         else:
-            self._native = _KeptByHooks(self, bound)
+            self._native = self._waited = _KeptByHooks(self, bound)
+            if _overrides(type(self), "put_nowait", "get_nowait"):
+                self._waited = _ThroughNowait(self)
             self._init(maxsize)
 
     def _make(self, maxsize: int) -> treadle.Queue[_T]:
@@ -377,7 +418,7 @@ class Queue(Generic[_T]):
 
     async def put(self, item: _T) -> None:
         """Puts an item; waits while the queue is full."""
-        queue = self._native
+        queue = self._waited
         try:
             if not queue._put_now(item):
                 await queue._putting_one(item, None)
@@ -394,7 +435,7 @@ class Queue(Generic[_T]):
 
     async def get(self) -> _T:
         """Takes an item; waits while the queue is empty."""
-        queue = self._native
+        queue = self._waited
         try:
             item = queue._get_now(False)
             if item is PENDING:
@@ -427,10 +468,20 @@ class Queue(Generic[_T]):
             """Ends the queue: put raises QueueShutDown, and get once the queue is empty."""
             self._native.shutdown(immediate)
 
+    @property
+    def _unfinished_tasks(self) -> int:
+        return self._native.statistics().unfinished
+
+    @_unfinished_tasks.setter
+    def _unfinished_tasks(self, unfinished: int) -> None:
+        if not isinstance(self._native, _KeptByHooks):
+            raise AttributeError("the count of unfinished tasks can only be set by a subclass")
+        self._native.unfinished_tasks = unfinished
+
     # What subclasses may override; called in them alone, and by them.
 
     def _init(self, maxsize: int) -> None:
-        self._queue: Any = deque()
+        self._queue = deque()
 
     def _put(self, item: _T) -> None:
         self._queue.append(item)
@@ -489,13 +540,67 @@ class LifoQueue(Queue[_T]):
 
 
 _OWN: tuple[type[Queue[Any]], ...] = (Queue, PriorityQueue, LifoQueue)
-_HOOKS = ("_init", "_put", "_get", "qsize", "empty", "full")
 
 
 def _overrides(of: type[Queue[Any]], *names: str) -> bool:
     """Has a subclass any of these of its own?"""
     base = next(each for each in of.__mro__ if each in _OWN)
     return any(getattr(of, name) is not getattr(base, name) for name in names)
+
+
+class _ThroughNowait(Generic[_T]):
+    """put() and get() of a subclass with a put_nowait() or get_nowait() of its own: the standard
+    library's wait for room, or an item, and go through those.
+
+    The queue is referred to weakly: whoever puts or gets holds it.
+    """
+
+    def __init__(self, queue: Queue[_T]) -> None:
+        self._asyncio_queue = weakref.ref(queue)
+
+    def _parts(self) -> "tuple[Queue[_T], _KeptByHooks[_T]]":
+        queue = self._asyncio_queue()
+        assert queue is not None
+        native = queue._native
+        assert isinstance(native, _KeptByHooks)
+        return queue, native
+
+    def _put_now(self, item: _T) -> bool:
+        return False
+
+    async def _putting_one(self, item: _T, timeout: None) -> bool:
+        queue, native = self._parts()
+        while True:
+            while queue.full() and not native.is_shutdown:
+                await Waiter(native._attempt_room)
+            before = native.qsize()
+            try:
+                queue.put_nowait(item)
+                return True
+            except _standard.QueueFull:
+                if not queue.full():  # or a thread was faster
+                    raise
+            finally:
+                if native.qsize() <= before:
+                    native._pass_on(True)
+
+    def _get_now(self, copy: bool) -> Any:
+        return PENDING
+
+    async def _getting(self, copy: bool, timeout: None) -> Any:
+        queue, native = self._parts()
+        while True:
+            while queue.empty() and not native.is_shutdown:
+                await Waiter(native._attempt_item_there)
+            before = native.qsize()
+            try:
+                return queue.get_nowait()
+            except _standard.QueueEmpty:
+                if not queue.empty():
+                    raise
+            finally:
+                if native.qsize() >= before:
+                    native._pass_on(False)
 
 
 class _KeptByHooks(PrivateQueue[_T]):

@@ -17,7 +17,6 @@ from typing import Any
 from treadle import asyncio, queue
 
 _WAITERS = "looks at _waiters, the list inside the pure Python class"
-_VALUE = "looks at _value, inside the pure Python class"
 
 
 @dataclass(frozen=True)
@@ -79,11 +78,9 @@ SUITES = {
                 "ConditionTests.test_repr": _WAITERS,
                 "ConditionTests.test_wait_cancel": _WAITERS,
                 "ConditionTests.test_ambiguous_loops": "sets _loop: treadle's belong to no loop",
-                "SemaphoreTests.test_acquire": _VALUE,
+                "SemaphoreTests.test_acquire": _WAITERS,
                 "SemaphoreTests.test_acquire_cancel": _WAITERS,
-                "SemaphoreTests.test_acquire_fifo_order_4": _VALUE,
                 "SemaphoreTests.test_repr": _WAITERS,
-                "SemaphoreTests.test_semaphore": _VALUE,
                 "BarrierTests.test_reset_barrier_when_tasks_half_draining": (
                     "looks at _count, inside the pure Python class"
                 ),
