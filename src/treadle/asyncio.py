@@ -617,6 +617,7 @@ class _KeptByHooks(PrivateQueue[_T]):
         self._asyncio_queue = weakref.ref(queue)
         self._staying: Queue[_T] | None = None
         self._says_when_full = _overrides(type(queue), "full")
+        self._says_how_many = _overrides(type(queue), "qsize", "empty", "full")
         super().__init__(self._NEVER_FULL if self._says_when_full else maxsize)
 
     def stay(self, queue: Queue[_T]) -> None:
@@ -633,6 +634,11 @@ class _KeptByHooks(PrivateQueue[_T]):
 
     def _qsize(self) -> int:
         queue = self._hooks()
+        if not self._says_how_many:
+            try:
+                return len(queue._queue)
+            except AttributeError:  # the items lie elsewhere, and are counted
+                pass
         if queue.empty():
             return 0
         if self._says_when_full and queue.full():
