@@ -40,19 +40,23 @@ struct Sorted {
         std::memcpy(out, &frame, sizeof frame);
         std::memcpy(out + sizeof frame, &value, sizeof value);
     }
-    /// At the edge the table is full: what is on lease has filled it, and the next item needs a larger one.
+    /// At the edge the table is full: what is on lease, and was declared done before, has filled it, and the next item needs a
+    /// larger one.
     static void lay_out(Scene<Sorted>& scene) {
         if (!scene.options.at_the_edge) return;
         Caller who{scene.place};
         Wait wait;
         Taken taken;
-        for (std::uint64_t n = scene.options.there; n < treadle::ordered::kFirstCapacity; ++n) {
+        const std::uint64_t missing = treadle::ordered::kFirstCapacity - scene.options.there;
+        for (std::uint64_t n = 0; n < missing; ++n) {
             alignas(8) char record[64];
             write(record, 0);
-            LeaseName name;
             SCHEDULE_CHECK(scene.queue().attempt_put(who, record, 1, taken, wait) == Result::done);
-            SCHEDULE_CHECK(scene.queue().attempt_lease(who, scene.basket(), name, taken, wait) == Result::done);
             SCHEDULE_CHECK(scene.queue().attempt_done(who, 1, wait) == Result::done);
+        }
+        for (std::uint64_t n = 0; n < missing; ++n) {
+            LeaseName name;
+            SCHEDULE_CHECK(scene.queue().attempt_lease(who, scene.basket(), name, taken, wait) == Result::done);
             ++scene.out_before;
         }
     }
