@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import sys
 from collections import ChainMap
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import cloudpickle
@@ -22,7 +22,7 @@ def dumps(
     value: object,
     error: Exception,
     beside: Callable[[Any], object] | None = None,
-    reducers: MutableMapping[type, Any] | None = None,
+    reducers: Mapping[type, Any] | None = None,
 ) -> bytes:
     """The value as bytes that ``pickle.loads`` takes.
 
@@ -34,13 +34,13 @@ def dumps(
     """
     file = io.BytesIO()
     try:
-        _pickler(reducers or {})(file, 5, buffer_callback=beside).dump(value)
+        _pickler(dict(reducers or {}))(file, 5, buffer_callback=beside).dump(value)
     except Exception as problem:
         raise (error if isinstance(error, TypeError) else problem) from None
     return file.getvalue()
 
 
-def _pickler(reducers: MutableMapping[type, Any]) -> Any:
+def _pickler(reducers: dict[type, Any]) -> Any:
     """A class that is made anew each time, since modules imported meanwhile add to its table.
 
     The pickler in C looks for that in its class alone.

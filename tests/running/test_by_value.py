@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing.reduction
+import pickle
 import sys
 import threading
 from collections.abc import Callable
@@ -53,6 +54,20 @@ def test_an_error_names_what_a_local_class_holds(pickled: Pickled) -> None:
 
     with pytest.raises(TypeError, match=r"cannot pickle '_thread\.lock'"):
         pickled(Local)
+
+
+@pytest.mark.parametrize("pickled", [portable_pickle, lambda value: pack(value)[0]])
+def test_what_multiprocessing_learns_to_send_can_be_sent(pickled: Callable[[Any], bytes]) -> None:
+    """At any time: a library registers its types when it is imported."""
+
+    class Late:
+        def __reduce__(self) -> Any:
+            raise TypeError("cannot pickle this")
+
+    late = Late()
+    multiprocessing.reduction.ForkingPickler.register(Late, lambda _: (str, ("sent",)))
+    assert pickle.loads(pickled(late)) == "sent"
+    assert pickle.loads(pickled(lambda: late))() == "sent"
 
 
 def test_loggers_and_the_standard_streams_travel(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ nothing of those reducers. A closure may hold a connection, so the fallback has 
 
 from __future__ import annotations
 
+import copyreg
 import io
 import pickle
 from multiprocessing.reduction import ForkingPickler
@@ -15,18 +16,19 @@ from treadle._core import import_lazily
 
 TYPE_CHECKING = False  # type checkers know the name; typing takes a while to import
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Mapping
+    from typing import Any, ClassVar
 
     Packed = tuple[Any, ...]  # a pickle, and the large buffers that go beside it
 
 __all__ = ["pack", "portable_pickle", "resendable", "unpack"]
 
-# The tables themselves, not copies: what is registered later is in them.
-_reducers = ForkingPickler(io.BytesIO()).dispatch_table
+
+_registered: dict[type, Any] = ForkingPickler._extra_reducers  # type: ignore[attr-defined]
 
 
 class _Pickler(pickle.Pickler):
-    dispatch_table = _reducers
+    registered: ClassVar[tuple[int, int]] = 0, 0  # how many reducers there were for it
 
 
 def portable_pickle(value: object) -> bytes:
@@ -76,11 +78,25 @@ def _is_readonly(buffer: Any) -> bool:
 def _dumped(value: object, buffers: list[pickle.PickleBuffer] | None) -> bytes:
     file = io.BytesIO()
     beside = None if buffers is None else buffers.append
+    reducers = _reducers_now()
     try:
         _Pickler(file, 5, buffer_callback=beside).dump(value)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         if buffers is not None:
             buffers.clear()
-        data: bytes = import_lazily("treadle._by_value").dumps(value, error, beside, _reducers)
+        data: bytes = import_lazily("treadle._by_value").dumps(value, error, beside, reducers)
         return data
     return file.getvalue()
+
+
+def _reducers_now() -> Mapping[type, Any]:
+    """Those of multiprocessing and of copyreg; libraries register theirs when they are imported.
+
+    A ForkingPickler makes such a table each time, which takes as long as all else for a small
+    value. So a new one is made where either table has grown.
+    """
+    registered = len(_registered), len(copyreg.dispatch_table)
+    if registered != _Pickler.registered:
+        _Pickler.dispatch_table = ForkingPickler(io.BytesIO()).dispatch_table
+        _Pickler.registered = registered
+    return _Pickler.dispatch_table
