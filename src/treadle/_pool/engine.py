@@ -69,6 +69,9 @@ class Crew(Protocol):
     def stop(self, batch: Batch, why: Outcome) -> bool:
         """Stop the worker that runs it, or keep all from running it; True if it is gone at once."""
 
+    def stop_running(self, batch: Batch, why: Outcome) -> None:
+        """Stop the worker that runs it, if there is one."""
+
     def leave(self) -> None:
         """Nothing more will be sent: let the workers end when all is done."""
 
@@ -171,6 +174,18 @@ class Engine:
         if self.crew.stop(batch, Outcome(error=CancelledError())):
             self._forget(batch)
         return True
+
+    def abandon(self, job: Job) -> None:
+        """Whoever waited for a job was interrupted: nobody is told what comes of it any more.
+
+        Its results may have been lost with the interrupt, so nothing waits for them either: the
+        worker that runs it now is stopped, and one that gets to it later does it in vain.
+        """
+        for batch in self.outstanding():
+            if batch.job is job:
+                self._take_what_is_left(batch)
+                self._forget(batch)
+                self.crew.stop_running(batch, Outcome(error=CancelledError()))
 
     def cancel_job(self, job: Job) -> None:
         """Cancel what there is of a job: what is sent again is another batch than before."""

@@ -153,8 +153,9 @@ class AsyncResult(Generic[T]):
         try:
             self._start(how + lane.number * LANE, item, policy)
             lane.attend(self._done.is_set, handle)
-        except BaseException:  # an interrupt: nobody waits for it any more
-            self.cancel()
+        except BaseException:  # an interrupt
+            self._settle(Outcome(error=CancelledError("whoever waited for it was interrupted")))
+            self._engine.abandon(self)
             raise
         finally:
             self._lane = None

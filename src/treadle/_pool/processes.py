@@ -151,10 +151,13 @@ class ProcessCrew:
         with self._changing:
             self._marks[serial % Roster.MARKS] += 1
             self._roster.mark(serial)
-        for place in self._places:
-            if self._roster.read(place.index)[0] == serial:
-                self._stop_in(place, batch, why)
+        self.stop_running(batch, why)
         return False
+
+    def stop_running(self, batch: Batch, why: Outcome) -> None:
+        for place in self._places:
+            if self._roster.read(place.index)[0] == batch.serial:
+                self._stop_in(place, batch, why)
 
     def forget(self, batch: Batch) -> None:
         mark = batch.serial % Roster.MARKS

@@ -74,12 +74,15 @@ class ThreadCrew:
             pass
 
     def stop(self, batch: Batch, why: Outcome) -> bool:
+        self.stop_running(batch, why)
+        return True
+
+    def stop_running(self, batch: Batch, why: Outcome) -> None:
         with self._changing:
             for worker in self._workers:
                 if worker.batch is batch:
                     self._give_up(worker, CancelledError)
                     break  # the set has changed
-        return True
 
     def forget(self, batch: Batch) -> None:
         pass
