@@ -7,7 +7,7 @@ import select
 import threading
 from collections.abc import Callable, Iterator
 
-from treadle._core import SimpleQueue
+from treadle._core import Lock, SimpleQueue
 from treadle._errors import Empty
 from treadle._running.processes import Process
 from treadle._running.threads import Thread
@@ -29,6 +29,7 @@ class Ends:
         self._bell = os.eventfd(0)
         self._epoll.register(self._bell, select.EPOLLIN)
         self._said: SimpleQueue[Thread | None] = SimpleQueue(shared=False)
+        self._changing = Lock(shared=False)
         self._processes: dict[int, tuple[Process, list[int]]] = {}  # by each of its descriptors
         self._thread = threading.Thread(target=self._wait, name=name, daemon=True)
         self._thread.start()
@@ -36,10 +37,10 @@ class Ends:
     def watch(self, process: Process) -> None:
         """The process has been started."""
         descriptors = process._opened_ends()
-        for descriptor in descriptors:
-            self._processes[descriptor] = process, descriptors
-        for descriptor in descriptors:
-            self._epoll.register(descriptor, select.EPOLLIN)
+        with self._changing:
+            for descriptor in descriptors:
+                self._processes[descriptor] = process, descriptors
+                self._epoll.register(descriptor, select.EPOLLIN)
 
     def say(self, thread: Thread) -> None:
         """That thread is about to end: the last thing that it does."""
@@ -58,16 +59,21 @@ class Ends:
 
     def _wait(self) -> None:
         while True:
-            for descriptor, _ in self._epoll.poll():
-                if descriptor != self._bell:
-                    self._process_ended(descriptor)
-                    continue
-                os.eventfd_read(self._bell)
-                for thread in self._heard():
-                    if thread is None:
-                        return
-                    thread.join()
-                    self._ended(thread)
+            ready = [descriptor for descriptor, _ in self._epoll.poll()]
+            # All at once, before any is closed: its number may be another process's in a moment.
+            for process, descriptors in self._taken_out(ready).items():
+                for each in descriptors[1:]:
+                    os.close(each)
+                process.join()
+                self._ended(process)
+            if self._bell not in ready:
+                continue
+            os.eventfd_read(self._bell)
+            for thread in self._heard():
+                if thread is None:
+                    return
+                thread.join()
+                self._ended(thread)
 
     def _heard(self) -> Iterator[Thread | None]:
         while True:
@@ -76,14 +82,11 @@ class Ends:
             except Empty:
                 return
 
-    def _process_ended(self, descriptor: int) -> None:
-        if descriptor not in self._processes:  # the other has told already
-            return
-        process, descriptors = self._processes[descriptor]
-        for each in descriptors:
-            del self._processes[each]
-            self._epoll.unregister(each)
-        for each in descriptors[1:]:
-            os.close(each)
-        process.join()
-        self._ended(process)
+    def _taken_out(self, ready: list[int]) -> dict[Process, list[int]]:
+        with self._changing:
+            ended = dict(self._processes[each] for each in ready if each != self._bell)
+            for descriptors in ended.values():
+                for each in descriptors:
+                    del self._processes[each]
+                    self._epoll.unregister(each)
+        return ended
