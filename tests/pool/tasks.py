@@ -61,6 +61,12 @@ def put_and_stay(begun: treadle.Queue, *ignored: object) -> NoReturn:
         time.sleep(0.001)
 
 
+def stay_if(bad: bool) -> bool:
+    if bad:
+        begin_and_stay(treadle.Event())
+    return bad
+
+
 def note(done: treadle.Queue, x: Any) -> Any:
     done.put(x)
     return x
