@@ -28,6 +28,7 @@ _ATTRIBUTE = "an attribute"
 _EXIT = "kind, error, trace"
 
 # Class or function -> its parameters ("" is the call of the class itself) and its members.
+_POLICY = "*, timeout=None, retries=None, backoff=None, priority=None"
 _QUEUE = "maxsize=0, *, shared=True, name=None, persist=False, maxbytes=0, label=None"
 _CONTRACT: dict[str, dict[str, str]] = {
     "Lock": {
@@ -290,11 +291,80 @@ _CONTRACT: dict[str, dict[str, str]] = {
         "__enter__": "",
         "__exit__": _ATTRIBUTE,
     },
+    "Pool": {
+        "": "workers=None, *, kind='process', initializer=None, initargs=(),"
+        " max_tasks_per_worker=None, timeout=None, retries=0, backoff=0.0, priority=0,"
+        " memory_limit=None, start_method=None, pin=False, blas_threads=None, label=None",
+        "apply": f"func, args=(), kwds=None, {_POLICY}",
+        "apply_async": f"func, args=(), kwds=None, callback=None, error_callback=None, {_POLICY}",
+        "map": f"func, iterable, chunksize=None, {_POLICY}",
+        "map_async": "func, iterable, chunksize=None, callback=None, error_callback=None,"
+        f" {_POLICY}",
+        "starmap": f"func, iterable, chunksize=None, {_POLICY}",
+        "starmap_async": "func, iterable, chunksize=None, callback=None, error_callback=None,"
+        f" {_POLICY}",
+        "imap": f"func, iterable, chunksize=1, {_POLICY}, buffersize=None",
+        "imap_unordered": f"func, iterable, chunksize=1, {_POLICY}, buffersize=None",
+        "close": "",
+        "terminate": "",
+        "join": "",
+        "aio": _ATTRIBUTE,
+        "statistics": "",
+        "__enter__": "",
+        "__exit__": _EXIT,
+    },
+    "PoolView": {  # made by a pool; its methods are awaited
+        "apply": _ATTRIBUTE,
+        "map": _ATTRIBUTE,
+        "starmap": _ATTRIBUTE,
+        "imap": _ATTRIBUTE,
+        "imap_unordered": _ATTRIBUTE,
+        "join": _ATTRIBUTE,
+    },
+    "AsyncResult": {
+        "get": "timeout=None",
+        "wait": "timeout=None",
+        "ready": "",
+        "successful": "",
+        "cancel": "",
+    },
+    "ImapIterator": {
+        "next": "timeout=None",
+        "close": "",
+        "__next__": "timeout=None",
+        "__iter__": "",
+    },
+    "Executor": {
+        "": "max_workers=None, *, kind='process', initializer=None, initargs=(),"
+        " max_tasks_per_worker=None, timeout=None, retries=0, backoff=0.0, priority=0,"
+        " memory_limit=None, start_method=None, pin=False, blas_threads=None, label=None",
+        "submit": _ATTRIBUTE,  # takes a function and its arguments
+        "map": _ATTRIBUTE,  # takes a function and its iterables
+        "shutdown": "wait=True, *, cancel_futures=False",
+        "statistics": "",
+        "__enter__": "",
+        "__exit__": "exc_type, exc_val, exc_tb",
+    },
+    "Future": {
+        "cancel": "",
+        "running": "",
+        "result": "timeout=None",
+        "exception": "timeout=None",
+        "cancelled": "",
+        "done": "",
+        "add_done_callback": "fn",
+        **dict.fromkeys(  # of the standard library, for those who make futures
+            ("set_result", "set_exception", "set_running_or_notify_cancel"), _ATTRIBUTE
+        ),
+    },
+    "Worker": {"index": _ATTRIBUTE, "label": _ATTRIBUTE, "state": _ATTRIBUTE},
+    "current_worker": {"": ""},
     "arena_statistics": {"": ""},
     "set_arena_limit": {"": "size"},
     "sweep": {"": ""},
     "unlink": {"": "name"},
 }
+_CONTRACT["MapResult"] = _CONTRACT["AsyncResult"]
 _CONTRACT |= dict.fromkeys(("LifoQueue", "PriorityQueue"), _CONTRACT["Queue"])
 _CONTRACT["SimpleQueue"] = _CONTRACT["Queue"] | {
     "": "*, shared=True, name=None, persist=False, label=None"
@@ -374,14 +444,22 @@ def test_the_parameters_are_those_of_the_contract(name: str, member: str, parame
 
 
 _RUNNING = {"Process", "Thread"}
+_POOLS = {"Pool", "Executor"}
+_OF_A_POOL = {"Pool", "Executor", "AsyncResult", "MapResult", "ImapIterator", "Future"}
 _OF_THE_STARTED = {"join", "is_alive", "result", "exception", "terminate", "kill", "close"}
 _SAMPLES: dict[str, Any] = {
     "action": None,
     "args": [],
+    "backoff": 0.01,
     "block": True,
     "blocking": True,
     "binary": True,
+    "blas_threads": 1,
     "buf": bytearray(20),
+    "buffersize": 2,
+    "callback": repr,
+    "cancel_futures": True,
+    "chunksize": 2,
     "copy": False,
     "count": 2,
     "daemon": True,
@@ -389,21 +467,34 @@ _SAMPLES: dict[str, Any] = {
     "duplex": False,
     "encoding": "utf-8",
     "error": None,
+    "error_callback": repr,
     "errors": "strict",
+    "exc_tb": None,
+    "exc_type": None,
+    "exc_val": None,
+    "fn": repr,
+    "func": int,
     "function": int,
     "group": None,
     "immediate": True,
+    "initargs": ["1"],
+    "initializer": int,
     "interval": 0.01,
     "item": 1,
     "items": [1, 2],
+    "iterable": [],
     "kind": None,
     "kwargs": {},
+    "kwds": {},
     "label": "sample",
     "lock": None,
     "max_items": 2,
+    "max_tasks_per_worker": 3,
+    "max_workers": 1,
     "maxbytes": 1 << 16,
     "maxlength": 100,
     "maxsize": 8,
+    "memory_limit": 1 << 40,
     "mode": "r",
     "n": 1,
     "name": "sample",
@@ -416,26 +507,66 @@ _SAMPLES: dict[str, Any] = {
     "path": f"{tempfile.mkdtemp()}/fifo",
     "permissions": 0o640,
     "persistent": True,
+    "pin": True,
     "predicate": lambda: True,
+    "priority": 1,
     "raw": True,
     "reclaim": True,
+    "retries": 1,
     "shared": False,
     "size": 1 << 30,
+    "start_method": "fork",
     "target": int,
     "timeout": 0.01,
     "trace": None,
     "value": 2,
+    "wait": True,
+    "workers": 1,
 }
 _SAMPLES_OF: dict[tuple[str, str], dict[str, Any]] = {
     ("Fifo", "send_bytes"): {"size": 3},
     ("Connection", "send_bytes"): {"size": 3},
     **{(name, call): {"timeout": 60} for name in _RUNNING for call in _OF_THE_STARTED},
+    **{(name, call): {"timeout": 60} for name in _OF_A_POOL for call in _CONTRACT[name] if call},
+    **{(name, ""): {"kind": "process", "timeout": 60} for name in _POOLS},
 }
 
 
 def _sample(name: str, member: str, parameter: Parameter) -> Any:
     samples = _SAMPLES | _SAMPLES_OF.get((name, member), {})
     return samples[parameter.name]
+
+
+def _ended(pool: Any) -> Any:
+    """The pool, or executor, which takes nothing more."""
+    pool.close() if isinstance(pool, treadle.Pool) else pool.shutdown()
+    return pool
+
+
+@contextlib.contextmanager
+def _of_a_pool_ready_for(name: str, member: str) -> Any:
+    if not member:
+        yield lambda *args, **kwargs: _ended(getattr(treadle, name)(*args, **kwargs))
+        return
+    if name in {"Executor", "Future"}:
+        with treadle.Executor(1, kind="thread") as executor:
+            if name == "Executor":
+                yield getattr(executor, member)
+                return
+            future = executor.submit(int)
+            future.result()
+            yield getattr(future, member)
+            return
+    with treadle.Pool(1, kind="thread") as pool:
+        subject: Any = pool
+        if name == "ImapIterator":
+            subject = pool.imap(abs, [1, 2, 3])
+        elif name != "Pool":
+            subject = pool.map_async(abs, [1]) if name == "MapResult" else pool.apply_async(int)
+            subject.wait()
+        elif member == "join":
+            pool.close()
+        yield getattr(subject, member)
 
 
 @contextlib.contextmanager
@@ -464,6 +595,10 @@ _MADE_WITH_ARGUMENTS: dict[str, Callable[[], Any]] = {
 @contextlib.contextmanager
 def _ready_for(name: str, member: str) -> Any:
     """What the member can be called on without an error and without a wait."""
+    if name in _OF_A_POOL:
+        with _of_a_pool_ready_for(name, member) as call:
+            yield call
+        return
     if not member:
         limit = treadle.arena_statistics().limit
         kept = treadle.Lock(name="sample") if name == "unlink" else None
@@ -578,6 +713,8 @@ _ERRORS: dict[str, tuple[type, ...]] = {
     "ArenaFullError": (treadle.TreadleError, MemoryError),
     "WorkerDiedError": (treadle.TreadleError,),
     "TaskError": (treadle.TreadleError,),
+    "TaskTimeoutError": (treadle.TreadleError, TimeoutError),
+    "WorkerMemoryError": (treadle.TreadleError, MemoryError),
     "RemoteTraceback": (Exception,),
     "OwnerDiedWarning": (RuntimeWarning,),
 }
@@ -606,6 +743,10 @@ _STATISTICS = {
     "QueueStatistics": [treadle.Queue],
     "ConnectionStatistics": [lambda: treadle.Pipe()[0]],
     "TimerStatistics": [lambda: treadle.Timer(60, print)],
+    "PoolStatistics": [
+        lambda: _ended(treadle.Pool(1, kind="thread")),
+        lambda: _ended(treadle.Executor(1, kind="thread")),
+    ],
     "ArenaStatistics": [],
 }
 
