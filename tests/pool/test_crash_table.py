@@ -71,11 +71,13 @@ def cells(table: dict[tuple[str, str], tuple[Cell, ...]], *kinds: str) -> Iterat
             for crash, cell in zip(CRASHES, row, strict=True):
                 if isinstance(cell, type):
                     name = f"{crash}, {step}, {of_what}, {kind}"
-                    long = kind == "spawn" or (kind == "forkserver" and step != "running")
+                    # The start methods differ in how a worker comes to be, not in what it does.
+                    long = kind in ("spawn", "forkserver") and (crash, step) != _SAMPLE
                     marks = [pytest.mark.soak] if long else []
                     yield pytest.param(kind, step, of_what, crash, cell, id=name, marks=marks)
 
 
+_SAMPLE = ("SIGKILL", "running")
 ALL = [*cells(THREADS, "thread"), *cells(PROCESSES, "fork", "forkserver", "spawn")]
 _INITIALIZING = "initializing"
 each_cell_of_a_task = pytest.mark.parametrize(

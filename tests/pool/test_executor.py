@@ -22,7 +22,7 @@ from tests.sync.threads import until
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module", params=["thread", "fork", "forkserver"])
+@pytest.fixture(scope="module", params=["thread", "fork"])
 def executor(request: pytest.FixtureRequest) -> Iterator[treadle.Executor]:
     with treadle.Executor(2, **options(request.param)) as executor:
         yield executor
