@@ -100,6 +100,7 @@ class Engine:
         self._pid = os.getpid()
         self._serials = count(1)
         self._batches: dict[int, Batch] = {}
+        self._pausing: set[int] = set()  # batches that wait for their next attempt
         self._feeding: set[Job] = set()  # that have more to send
         self._changing = Lock(shared=False)
         self._left = False
@@ -171,7 +172,11 @@ class Engine:
             if batch.serial not in self._batches or batch.cancelled:
                 return False
             batch.cancelled = True
-        if self.crew.stop(batch, Outcome(error=CancelledError())):
+            pausing = batch.serial in self._pausing
+            self._pausing.discard(batch.serial)
+        if pausing:
+            self._forget(batch, sent=False)
+        elif self.crew.stop(batch, Outcome(error=CancelledError())):
             self._forget(batch)
         return True
 
@@ -345,11 +350,19 @@ class Engine:
             self._send(again)
         else:
             self._enter(again)
-            timer = Timer(pause, self.crew.send, (again,))
+            self._pausing.add(again.serial)
+            timer = Timer(pause, self._go_on, (again,))
             timer.daemon = True
             timer.start()
         if batch.cancelled:  # meanwhile
             self.cancel(again)
+
+    def _go_on(self, batch: Batch) -> None:
+        with self._changing:
+            if batch.serial not in self._pausing:  # cancelled meanwhile
+                return
+            self._pausing.discard(batch.serial)
+        self.crew.send(batch)
 
     def _enter(self, batch: Batch) -> None:
         with self._changing:
@@ -389,13 +402,13 @@ class Engine:
         if batch.told == batch.count:
             self._forget(batch)
 
-    def _forget(self, batch: Batch) -> None:
+    def _forget(self, batch: Batch, *, sent: bool = True) -> None:
         with self._changing:
             if self._batches.pop(batch.serial, None) is None:
                 return
             if batch.policy.timeout is not None:
                 self.timed -= 1
-        if batch.cancelled:
+        if batch.cancelled and sent:
             self.crew.forget(batch)
         if self.closed:
             self._leave_if_done()
