@@ -13,6 +13,7 @@ import pytest
 import treadle
 from tests.pool import tasks
 from tests.pool.kinds import new_pool, over
+from tests.sync.threads import until
 
 pytestmark = pytest.mark.slow
 
@@ -201,6 +202,17 @@ def test_a_pool_is_not_closed_during_a_pause() -> None:
     result = pool.apply_async(tasks.fail_until, (attempts, 2))
     pool.close()
     assert result.get() == 2
+    pool.join()
+
+
+@pytest.mark.parametrize("kind", ["thread", "fork"])
+def test_a_call_that_is_cancelled_during_a_pause_keeps_no_pool(kind: str) -> None:
+    attempts: treadle.Queue[float] = treadle.Queue()
+    pool = new_pool(kind)
+    result = pool.apply_async(tasks.fail_until, (attempts, 9), retries=1, backoff=1000)
+    until(lambda: pool.statistics().retried)
+    assert result.cancel()
+    pool.close()
     pool.join()
 
 
