@@ -72,12 +72,12 @@ def cells(table: dict[tuple[str, str], tuple[Cell, ...]], *kinds: str) -> Iterat
                 if isinstance(cell, type):
                     name = f"{crash}, {step}, {of_what}, {kind}"
                     # The start methods differ in how a worker comes to be, not in what it does.
-                    long = kind in ("spawn", "forkserver") and (crash, step) != _SAMPLE
+                    sample = kind == "forkserver" and (crash, step) == ("SIGKILL", "running")
+                    long = kind in ("forkserver", "spawn") and not sample
                     marks = [pytest.mark.soak] if long else []
                     yield pytest.param(kind, step, of_what, crash, cell, id=name, marks=marks)
 
 
-_SAMPLE = ("SIGKILL", "running")
 ALL = [*cells(THREADS, "thread"), *cells(PROCESSES, "fork", "forkserver", "spawn")]
 _INITIALIZING = "initializing"
 each_cell_of_a_task = pytest.mark.parametrize(

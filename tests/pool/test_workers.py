@@ -106,7 +106,7 @@ def _check_broken(pool: treadle.Pool, error: type[BaseException], told: str) -> 
     pool.join()
 
 
-@pytest.mark.parametrize("kind", ["thread", "fork", "forkserver"])
+@thread_or_process
 def test_an_initializer_that_raises_breaks_the_pool_with_its_error(kind: str) -> None:
     _check_broken(new_pool(kind, 2, initializer=_raise), LookupError, "no model")
 
