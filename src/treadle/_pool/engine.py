@@ -53,6 +53,9 @@ class Job(Protocol):
     def _fail(self, index: int, outcome: Outcome) -> None:
         """An item came to an error."""
 
+    def _draw_freely(self) -> None:
+        """Send what is left, whether or not the results of what was sent have been taken."""
+
 
 class Crew(Protocol):
     """Workers of one kind. May be called from any thread."""
@@ -208,6 +211,13 @@ class Engine:
             return list(self._batches.values())
 
     # ---- The end
+
+    def expect_the_end(self) -> None:
+        """Somebody waits for the end: what waits for its results to be taken goes on without."""
+        with self._changing:
+            feeding = list(self._feeding)
+        for job in feeding:
+            job._draw_freely()
 
     def close(self) -> None:
         """Take nothing new; the workers end when all is done."""

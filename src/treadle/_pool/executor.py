@@ -89,6 +89,9 @@ class _Call:
         with contextlib.suppress(concurrent.futures.InvalidStateError):  # cancelled meanwhile
             self.future.set_result(values[0])
 
+    def _draw_freely(self) -> None:
+        pass
+
     def _fail(self, index: int, outcome: Outcome) -> None:
         error = outcome.error
         assert error is not None
@@ -227,6 +230,7 @@ class Executor(concurrent.futures.Executor):
         if cancel_futures:
             self._cancel_waiting()
         if wait:
+            self._engine.expect_the_end()
             self._engine.over.wait()
 
     def statistics(self) -> PoolStatistics:

@@ -23,6 +23,7 @@ __all__ = ["AsyncResult", "ImapIterator", "MapResult", "NotReadyError"]
 T = TypeVar("T")
 _Handler = Callable[[tuple[Any, ...]], object]
 
+_NO_BOUND = 1 << 29  # items
 _AHEAD = 2  # batches a worker that a map keeps sent, so that none waits for the next
 
 
@@ -172,6 +173,9 @@ class AsyncResult(Generic[T]):
     def _fail(self, index: int, outcome: Outcome) -> None:
         """As engine.Job says."""
         self._settle(outcome)
+
+    def _draw_freely(self) -> None:
+        """As engine.Job says: it never waits for that."""
 
     def _settle(self, outcome: Outcome) -> bool:
         with self._settling:
@@ -360,8 +364,9 @@ class ImapJob:
         self._chunks = chunks
         self._policy = policy
         self._ordered = ordered
-        self._room = Semaphore(buffersize, shared=False)
+        self._room = Semaphore(min(buffersize, _NO_BOUND), shared=False)
         self._buffersize = buffersize
+        self._freely = False  # room is not limited any more
         self._changing = Lock(shared=False)
         self._waiting: dict[int, Any] = {}  # results whose turn has not come
         self._next = 0  # the index whose turn it is; unordered: how many came
@@ -449,6 +454,12 @@ class ImapJob:
                 self.results.put(_END)
             else:
                 self._put(index, (_Failed(outcome),))
+
+    def _draw_freely(self) -> None:
+        """As engine.Job says."""
+        if not self._freely:
+            self._freely = True
+            self._room.release(_NO_BOUND)
 
     def _put(self, index: int, values: Sequence[Any]) -> None:
         if not self._ordered:

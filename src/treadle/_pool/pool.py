@@ -420,6 +420,8 @@ class Pool:
     def join(self) -> None:
         """Wait until the workers have ended, after ``close`` or ``terminate``.
 
+        From then on ``imap`` draws its input whether or not its results are taken.
+
         Raises ValueError if the pool is still running.
 
         >>> import treadle
@@ -434,6 +436,7 @@ class Pool:
         self._engine.check_here()
         if not self._engine.closed:
             raise ValueError("Pool is still running")
+        self._engine.expect_the_end()
         self._engine.over.wait()
 
     def __enter__(self) -> Pool:

@@ -210,6 +210,7 @@ class PoolView:
         pool = self._pool
         if not pool._engine.closed:
             raise ValueError("Pool is still running")
+        pool._engine.expect_the_end()
         await pool._engine.over.aio.wait()
 
 
