@@ -228,7 +228,7 @@ class _Worker:
         if packed_function != self._packed_function:
             try:
                 function = unpack(packed_function, copy=True)
-            except Exception as error:
+            except BaseException as error:  # SystemExit too
                 name = "the function of this task"
                 told = self._unsendable(f"{name} cannot be rebuilt in a worker", error, name)
                 self._tell_error(serial, WHOLE, told, None)
@@ -283,7 +283,7 @@ class _Worker:
         def rebuild_and_call(packed: Packed) -> Any:
             try:
                 item = unpack(packed, copy=copy)
-            except Exception as error:
+            except BaseException as error:  # SystemExit too
                 name = task_name(function)
                 what = f"the arguments of {name} cannot be rebuilt in a worker"
                 raise self._unsendable(what, error, name) from error
@@ -307,7 +307,7 @@ class _Worker:
             self._roster.step(self._seat, index)  # whose fault it is if pickling ends the worker
             try:
                 packed.append(pack(value))
-            except Exception as error:
+            except BaseException as error:
                 self._tell_packed(serial, first, took, packed, function)
                 self._tell_lost(serial, index, error, function)
                 first, packed = index + 1, []
@@ -329,7 +329,7 @@ class _Worker:
                 self._tell_packed(serial, first + index, took if index == 0 else 0, one, function)
 
     def _tell_lost(
-        self, serial: int, index: int, error: Exception, function: Callable[..., Any]
+        self, serial: int, index: int, error: BaseException, function: Callable[..., Any]
     ) -> None:
         name = task_name(function)
         told = self._unsendable(f"the result of {name} cannot be sent", error, name)
@@ -351,7 +351,7 @@ class _Worker:
             return error
         return told.with_traceback(error.__traceback__)
 
-    def _unsendable(self, what: str, error: Exception, name: str) -> Exception:
+    def _unsendable(self, what: str, error: BaseException, name: str) -> Exception:
         return self._starved_in(name) if self._is_starved(error) else unsendable(what, error)
 
     def _is_starved(self, error: BaseException) -> bool:
