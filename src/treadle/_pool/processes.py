@@ -119,7 +119,18 @@ class ProcessCrew:
             self.kill()
             raise
         finally:
+            self._start_supervisor()
+
+    def _start_supervisor(self) -> None:
+        try:
             threading.Thread(target=self._supervise, name="treadle-pool", daemon=True).start()
+        except BaseException:  # no more threads: nobody will see the workers off
+            for place in self._places:
+                if place.process is not None:
+                    _kill(place.process)
+                    place.process.join()
+            self._ends.close()
+            raise
 
     # ---- For the engine
 

@@ -76,8 +76,9 @@ def _checked_count(workers: int | None, kind: str) -> int:
 def _completed(setup: Setup, kind: str, workers: int, *, pin: bool, base: str) -> Setup:
     if setup.initializer is not None and not callable(setup.initializer):
         raise TypeError("initializer must be a callable")
-    if setup.max_tasks is not None and setup.max_tasks < 1:
-        raise ValueError(f"max_tasks_per_worker must be 1 or more, or None, not {setup.max_tasks}")
+    most = setup.max_tasks
+    if most is not None and (not isinstance(most, int) or most < 1):
+        raise ValueError(f"max_tasks_per_worker must be a whole number from 1 on, not {most!r}")
     if kind == "thread" and setup.memory_limit is not None:
         raise ValueError("threads share their memory: memory_limit is for kind='process'")
     if kind == "thread" and setup.blas_threads is not None:
