@@ -59,6 +59,7 @@ class Future(concurrent.futures.Future[T]):
         batch = self._batch
         if batch is not None and (not self._engine.cancel(batch) or batch.policy.retries):
             self._engine.cancel_job(batch.job)
+        self._batch = None
         return True
 
     def running(self) -> bool:
@@ -88,6 +89,7 @@ class _Call:
     def _deliver(self, index: int, values: Sequence[Any], seconds: float) -> None:
         with contextlib.suppress(concurrent.futures.InvalidStateError):  # cancelled meanwhile
             self.future.set_result(values[0])
+        self.future._batch = None  # which holds the function and its arguments
 
     def _draw_freely(self) -> None:
         pass
@@ -99,6 +101,7 @@ class _Call:
             error = _broken(error)
         with contextlib.suppress(concurrent.futures.InvalidStateError):
             self.future.set_exception(error)
+        self.future._batch = None
 
 
 def _broken(error: BaseException) -> concurrent.futures.BrokenExecutor:
@@ -178,11 +181,14 @@ class Executor(concurrent.futures.Executor):
             future.set_exception(error)
             return future
         if kwargs:
-            future._batch = engine.submit(job, CALL, ((args, kwargs),), 0, self._policy, sent)
+            batch = engine.submit(job, CALL, ((args, kwargs),), 0, self._policy, sent)
         else:
-            future._batch = engine.submit(job, STAR, (args,), 0, self._policy, sent)
-        if future._batch is not None and future.cancelled():  # while it was sent
-            engine.cancel(future._batch)
+            batch = engine.submit(job, STAR, (args,), 0, self._policy, sent)
+        future._batch = batch
+        if future.done():  # while it was sent
+            if batch is not None and future.cancelled():
+                engine.cancel(batch)
+            future._batch = None
         return future
 
     def map(
@@ -210,11 +216,11 @@ class Executor(concurrent.futures.Executor):
         drawn: Iterable[Any] = zip(*iterables, strict=False)
         if buffersize is None:
             drawn = list(drawn)
-            buffersize = len(drawn) + 1  # nobody need take a result for the end to be found
+            buffersize = len(drawn) + 1  # the end is seen before any result is taken
         elif buffersize < 1:
             raise ValueError("buffersize must be None or > 0")
         job = ImapJob(self._engine, fn, STAR, drawn, chunks, buffersize, self._policy, ordered=True)
-        return _results(ImapIterator(job, self, cancel_when_dropped=False), deadline)
+        return _results(ImapIterator(job, None, cancel_when_dropped=False), deadline)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more calls; the workers end when all is done.
