@@ -186,6 +186,16 @@ class RemoteTraceback(Exception):
     True
     """
 
+    @property
+    def tb(self) -> str:
+        """The text, by the name that the standard library's have it.
+
+        >>> import treadle
+        >>> treadle.RemoteTraceback("Traceback ...").tb
+        'Traceback ...'
+        """
+        return str(self)
+
 
 class ArenaFullError(TreadleError, MemoryError):
     """The arena's memory limit is reached; nothing was changed.
