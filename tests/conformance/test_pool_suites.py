@@ -1,0 +1,93 @@
+"""The running interpreter's own tests of pools and executors pass on treadle's.
+
+What is started by spawn, or is slow to be, runs whole with -m soak, and a selection always.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip(
+    "test._test_multiprocessing",
+    reason="this interpreter comes without its own tests (the package `test`)",
+)
+
+_ROOT = Path(__file__).parents[2]
+_METHODS = ["fork", "forkserver", "spawn"]
+_POOL_SELECTION = [
+    "TestPool.test_imap",
+    "TestPool.test_map_no_failfast",
+    "TestPool.test_traceback",
+    "TestPoolWorkerErrors",
+    "TestPoolWorkerLifetime.test_worker_finalization_via_atexit_handler_of_multiprocessing",
+]
+_EXECUTOR_SELECTION = {  # by the beginning of the names of their classes
+    "ThreadPool": ["AsCompletedTest", "ExecutorTest", "FailingInitializerTest", "WaitTests"],
+    "ProcessPoolFork": [
+        "ExecutorDeadlockTest",
+        "FailingInitializerTest",
+        "ProcessPoolShutdownTest",
+    ],
+    "ProcessPoolForkserver": ["InitializerTest", "ExecutorDeadlockTest"],
+    "ProcessPoolSpawn": ["InitializerTest"],
+}
+
+executors = pytest.mark.skipif(
+    importlib.util.find_spec("test.test_concurrent_futures") is None,
+    reason="this interpreter comes without its own tests of concurrent.futures",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.watchdog(300)
+@pytest.mark.parametrize("workers", ["thread", "fork", "forkserver"])
+def test_the_interpreters_own_tests_of_pools_pass(workers: str) -> None:
+    _run("pool_suites", workers)
+
+
+@pytest.mark.slow
+@pytest.mark.watchdog(300)
+def test_a_selection_of_the_tests_of_pools_passes_under_spawn() -> None:
+    _run("pool_suites", "spawn", *_POOL_SELECTION)
+
+
+@pytest.mark.soak
+@pytest.mark.watchdog(1800)
+def test_all_the_tests_of_pools_pass_under_spawn() -> None:
+    _run("pool_suites", "spawn")
+
+
+@executors
+@pytest.mark.slow
+@pytest.mark.watchdog(300)
+@pytest.mark.parametrize("prefix", _EXECUTOR_SELECTION)
+def test_a_selection_of_the_interpreters_own_tests_of_executors_passes(prefix: str) -> None:
+    workers = prefix.removeprefix("ProcessPool").removesuffix("Pool").lower()
+    _run("executor_suites", workers, *(prefix + name for name in _EXECUTOR_SELECTION[prefix]))
+
+
+@executors
+@pytest.mark.soak
+@pytest.mark.watchdog(1800)
+@pytest.mark.parametrize("workers", ["thread", *_METHODS])
+def test_all_the_tests_of_executors_pass(workers: str) -> None:
+    _run("executor_suites", workers)
+
+
+def _run(suites: str, *arguments: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", f"tests.conformance.{suites}", *arguments],
+        cwd=_ROOT,
+        env=os.environ | {"PYTHONPATH": str(_ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "\nOK" in done.stderr
