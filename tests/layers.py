@@ -71,6 +71,7 @@ PYTHON: dict[str, set[str]] = {
     "__init__": {"_core", "_errors", "_fifo", "_pool", "_records", "_running", "_sync", "_timers"},
     "aio": {"_core", "_errors", "_running", "_sync"},  # the latter two: types only
     "queue": {"_core", "_errors"},
+    "joblib": {PUBLIC},
     "threading": {"_core", PUBLIC},
     "asyncio": {"_core", "aio", PUBLIC},
     "benchmarks": {PUBLIC, "asyncio", "queue", "threading"},
