@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sized
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -20,6 +20,7 @@ from treadle._pool.workers import Workers, end_at_exit
 from treadle._records import PoolStatistics
 
 if TYPE_CHECKING:
+    from treadle._pool.progress import Bars
     from treadle._pool.views import PoolView
 
 __all__ = ["Pool"]
@@ -45,6 +46,10 @@ class Pool:
     ``multiprocessing.set_start_method``, and else forkserver. pin: whether each worker stays on one
     CPU. blas_threads: how many threads libraries of linear algebra start in a worker; by default
     the CPUs divided by the workers, 0 leaves it to them. label: what reports call the pool.
+    progress: whether each map, starmap and imap shows a bar on stderr while it lasts (items done,
+    the rate, the time left, failures, busy workers), or what to call these bars; needs rich
+    (``treadle[ui]``). Where stderr is no terminal there is none, unless rich is told that it is
+    one (by ``TTY_COMPATIBLE=1`` in the environment).
 
     The function may be a lambda or a closure. Used in a ``with``, the pool is terminated at the
     end of the block.
@@ -74,7 +79,9 @@ class Pool:
         pin: bool = False,
         blas_threads: int | None = None,
         label: str | None = None,
+        progress: bool | str = False,
     ) -> None:
+        self._bars = _bars(progress) if progress else None
         self._policy = checked_policy(Policy(timeout, retries, backoff, priority))
         setup = Setup(
             label or "",
@@ -318,9 +325,9 @@ class Pool:
         items: list[Any] = list(iterable) if how == MAP else [tuple(each) for each in iterable]
         count = self._workers.count
         chunks = Chunks(count, chunksize)
-        result: MapResult[T] = MapResult(
-            self._engine, func, how, items, chunks, count, policy, callback, error_callback, self
-        )
+        job = self._engine, func, how, items, chunks, count, policy, callback, error_callback, self
+        bar = self._bars and items and self._bars.bar(func, len(items), self._workers)
+        result: MapResult[T] = bar.map_result(*job) if bar else MapResult(*job)
         result._start_all()
         return result
 
@@ -340,9 +347,10 @@ class Pool:
             buffersize = max(_LEAST_AHEAD, _AHEAD * self._workers.count) * (chunksize or 1)
         elif buffersize < 1:
             raise ValueError(f"buffersize must be 1 or more, not {buffersize}")
-        job = ImapJob(
-            self._engine, func, MAP, iterable, chunks, buffersize, policy, ordered=ordered
-        )
+        given = self._engine, func, MAP, iterable, chunks, buffersize, policy
+        total = len(iterable) if isinstance(iterable, Sized) else None
+        bar = self._bars and self._bars.bar(func, total, self._workers)
+        job = (bar.imap_job if bar else ImapJob)(*given, ordered=ordered)
         return ImapIterator(job, self)
 
     def _policy_with(
@@ -466,6 +474,12 @@ class Pool:
             state = "closed" if engine.closed else "running"
         workers = self._workers
         return f"<treadle.Pool {engine.label!r}: {workers.count} {workers.kind} workers, {state}>"
+
+
+def _bars(progress: bool | str) -> Bars:
+    from treadle._pool.progress import Bars  # for those alone who want them
+
+    return Bars(None if progress is True else str(progress))
 
 
 def _forgotten(engine: Engine, pid: int) -> None:
