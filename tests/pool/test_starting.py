@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import multiprocessing
 import threading
+import weakref
+from concurrent.futures import BrokenExecutor
 
 import pytest
 
@@ -29,3 +33,33 @@ def test_a_pool_that_gets_no_thread_leaves_no_workers(monkeypatch: pytest.Monkey
 def test_max_tasks_per_worker_is_a_whole_number_from_1_on(most: object) -> None:
     with pytest.raises(ValueError, match="max_tasks_per_worker must be a whole number from 1 on"):
         treadle.Pool(1, kind="thread", max_tasks_per_worker=most)  # type: ignore[arg-type]
+
+
+class Argument:
+    """Something that can be referred to weakly."""
+
+
+def use(_: Argument) -> None:
+    """An initializer."""
+
+
+def fail(_: Argument) -> None:
+    raise ValueError("in the initializer")
+
+
+@pytest.mark.parametrize("initializer", [use, fail])
+def test_what_the_initializer_was_given_lives_no_longer_than_the_pool(initializer: object) -> None:
+    argument = Argument()
+    there = weakref.ref(argument)
+    gc.disable()
+    try:
+        executor = treadle.Executor(
+            1, start_method="fork", initializer=initializer, initargs=(argument,)
+        )
+        with contextlib.suppress(BrokenExecutor):
+            executor.submit(int).result()
+        executor.shutdown()
+        del argument, executor
+        assert there() is None
+    finally:
+        gc.enable()

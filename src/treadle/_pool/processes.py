@@ -275,6 +275,7 @@ class ProcessCrew:
             wait = self._next_look() if self._hurry != float("inf") else None
         self._ends.close()
         self._results.shutdown(immediate=True)
+        del self._setup  # what the initializer was given lives no longer than the pool
         self._engine.over.set()
 
     def handle(self, message: tuple[Any, ...]) -> None:
