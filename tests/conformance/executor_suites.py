@@ -54,8 +54,21 @@ _NOT_RUN = {
 """They fail as well, but leave workers behind, which what follows them would wait for."""
 _AS_THEIRS = {"test_processes_terminate"}  # under fork
 
+SELECTION = {
+    "thread": ["AsCompletedTest", "ExecutorTest", "FailingInitializerTest"],
+    "fork": ["ExecutorDeadlockTest", "FailingInitializerTest", "ProcessPoolShutdownTest"],
+    "forkserver": ["ExecutorDeadlockTest", "InitializerTest"],
+    "spawn": ["InitializerTest"],
+}
+"""What is run often, by the ends of the names: all of it takes minutes."""
+
 _PACKAGE = "test.test_concurrent_futures"
 _MODULES = ("as_completed", "deadlock", "init", "process_pool", "shutdown", "thread_pool", "wait")
+
+
+def selected(kind: str) -> list[str]:
+    """The names of the selection's classes."""
+    return [PREFIXES[kind] + name for name in SELECTION[kind]]
 
 
 def load(kind: str) -> dict[str, type[unittest.TestCase]]:
@@ -84,6 +97,11 @@ def load(kind: str) -> dict[str, type[unittest.TestCase]]:
         if hasattr(case, "_assert_logged"):
             case._assert_logged = _broken_and_says_why  # type: ignore[attr-defined]
         chosen[name] = case
+    resources: Any = cases.get("FailingInitializerResourcesTest")
+    if hasattr(resources, f"test_{kind}"):  # it has one for each of two ways to start
+        for other in PREFIXES.keys() - {kind}:
+            setattr(resources, f"test_{other}", None)
+        chosen[resources.__name__] = resources
     return chosen
 
 

@@ -16,8 +16,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from test.support import script_helper
-
 import treadle
 
 __all__ = [
@@ -158,6 +156,8 @@ _SCRIPTS = {
 
 def translate_scripts() -> None:
     """Have the scripts that tests run in other interpreters import these adapters as well."""
+    from test.support import script_helper
+
     run = script_helper.assert_python_ok
     root = str(Path(__file__).parents[2])
 

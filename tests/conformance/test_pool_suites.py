@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.conformance.executor_suites import SELECTION, selected
+
 pytest.importorskip(
     "test._test_multiprocessing",
     reason="this interpreter comes without its own tests (the package `test`)",
 )
 
 _ROOT = Path(__file__).parents[2]
-_METHODS = ["fork", "forkserver", "spawn"]
 _POOL_SELECTION = [
     "TestPool.test_imap",
     "TestPool.test_map_no_failfast",
@@ -27,17 +28,6 @@ _POOL_SELECTION = [
     "TestPoolWorkerErrors",
     "TestPoolWorkerLifetime.test_worker_finalization_via_atexit_handler_of_multiprocessing",
 ]
-_EXECUTOR_SELECTION = {  # by the beginning of the names of their classes
-    "ThreadPool": ["AsCompletedTest", "ExecutorTest", "FailingInitializerTest", "WaitTests"],
-    "ProcessPoolFork": [
-        "ExecutorDeadlockTest",
-        "FailingInitializerTest",
-        "ProcessPoolShutdownTest",
-    ],
-    "ProcessPoolForkserver": ["InitializerTest", "ExecutorDeadlockTest"],
-    "ProcessPoolSpawn": ["InitializerTest"],
-}
-
 executors = pytest.mark.skipif(
     importlib.util.find_spec("test.test_concurrent_futures") is None,
     reason="this interpreter comes without its own tests of concurrent.futures",
@@ -66,16 +56,15 @@ def test_all_the_tests_of_pools_pass_under_spawn() -> None:
 @executors
 @pytest.mark.slow
 @pytest.mark.watchdog(300)
-@pytest.mark.parametrize("prefix", _EXECUTOR_SELECTION)
-def test_a_selection_of_the_interpreters_own_tests_of_executors_passes(prefix: str) -> None:
-    workers = prefix.removeprefix("ProcessPool").removesuffix("Pool").lower()
-    _run("executor_suites", workers, *(prefix + name for name in _EXECUTOR_SELECTION[prefix]))
+@pytest.mark.parametrize("workers", SELECTION)
+def test_a_selection_of_the_interpreters_own_tests_of_executors_passes(workers: str) -> None:
+    _run("executor_suites", workers, *selected(workers))
 
 
 @executors
 @pytest.mark.soak
 @pytest.mark.watchdog(1800)
-@pytest.mark.parametrize("workers", ["thread", *_METHODS])
+@pytest.mark.parametrize("workers", SELECTION)
 def test_all_the_tests_of_executors_pass(workers: str) -> None:
     _run("executor_suites", workers)
 

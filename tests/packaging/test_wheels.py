@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.dropins import SUITES
+from tests.conformance.executor_suites import selected
 
 # A cold pip cache fetches the build tools once for each interpreter.
 pytestmark = [pytest.mark.slow, pytest.mark.watchdog(600)]
@@ -128,7 +129,12 @@ def test_the_interpreters_own_tests_pass_on_the_dropins(
         [python, "-m", "tests.dropins.exports"],
         [python, "-m", "tests.conformance.suites"],
         *([python, "-m", "tests.conformance.dropins", suite] for suite in SUITES),
+        *([python, "-m", "tests.conformance.pool_suites", kind] for kind in ("thread", "fork")),
     ]
+    asked = [python, "-c", "import test.test_concurrent_futures"]
+    if subprocess.run(asked, check=False, capture_output=True).returncode == 0:
+        executors = [python, "-m", "tests.conformance.executor_suites"]
+        commands += [[*executors, kind, *selected(kind)] for kind in ("thread", "fork")]
     with ThreadPoolExecutor(len(commands)) as threads:  # they sleep most of the time
         list(threads.map(run, commands))
 
