@@ -106,6 +106,7 @@ _PACKAGES = {
     "rich": "tables and bars in colour",
     "numpy": "arrays without a copy",
     "uvloop": "faster event loop",
+    "joblib": "backend for scikit-learn",
 }
 
 
