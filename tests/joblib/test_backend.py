@@ -121,11 +121,11 @@ def test_a_worker_that_is_killed_costs_its_call_alone(tmp_path: str) -> None:
 def test_one_pool_serves_all_calls_of_a_block_and_ends_with_it() -> None:
     before = threading.active_count()
     with joblib.parallel_config(backend="treadle", n_jobs=2, kind="thread"):
-        first = set(Parallel()(delayed(threading.get_ident)() for _ in range(50)))
-        again = set(Parallel()(delayed(threading.get_ident)() for _ in range(50)))
-        assert len(first | again) <= 2
+        workers = set(Parallel()(delayed(threading.get_ident)() for _ in range(50)))
+        workers.update(Parallel()(delayed(threading.get_ident)() for _ in range(50)))
         with Parallel() as parallel:
-            assert set(parallel(delayed(threading.get_ident)() for _ in range(50))) <= first | again
+            workers.update(parallel(delayed(threading.get_ident)() for _ in range(50)))
+        assert len(workers) <= 2
         del parallel
         gc.collect()
     while threading.active_count() > before:

@@ -51,9 +51,9 @@ PROCESSES: dict[tuple[str, str], tuple[Cell, ...]] = {
     ("pickling", "argument"): (PROGRAM, PROGRAM, PROGRAM, SystemExit, UNSENT, CALLER, NOLIMIT),
     ("pickling", "function"): (PROGRAM, PROGRAM, PROGRAM, SystemExit, UNSENT, CALLER, NOLIMIT),
     ("rebuilding", "argument"): (DIED, DIED, DIED, ENDED, UNSENT, STOPPED, STARVED),
-    ("rebuilding", "function"): (DIED, DIED, DIED, DIED, UNSENT, STOPPED, STARVED),
+    ("rebuilding", "function"): (DIED, DIED, DIED, UNSENT, UNSENT, STOPPED, STARVED),
     ("running", "function"): (DIED, DIED, DIED, ENDED, Wrong, STOPPED, STARVED),
-    ("pickling", "result"): (DIED, DIED, DIED, DIED, UNSENT, STOPPED, STARVED),
+    ("pickling", "result"): (DIED, DIED, DIED, UNSENT, UNSENT, STOPPED, STARVED),
     ("rebuilding", "result"): (PROGRAM, PROGRAM, PROGRAM, UNSENT, UNSENT, READER, NOLIMIT),
     ("initializing", "worker"): (DIED, DIED, DIED, SystemExit, Wrong, UNTIMED, MemoryError),
 }

@@ -240,7 +240,9 @@ def test_a_worker_goes_after_so_many_tasks(kind: str, chunksize: int) -> None:
 
 
 def test_the_limit_of_tasks_is_a_positive_number() -> None:
-    with pytest.raises(ValueError, match="max_tasks_per_worker must be 1 or more, or None, not 0"):
+    with pytest.raises(
+        ValueError, match="max_tasks_per_worker must be a whole number from 1 on, not 0"
+    ):
         treadle.Pool(1, max_tasks_per_worker=0)
 
 
