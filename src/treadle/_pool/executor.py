@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-import os
 import time
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, TypeVar
 
 from treadle._pool.calls import CALL, STAR
 from treadle._pool.chunks import Chunks
+from treadle._pool.dropped import elsewhere, when_dropped
 from treadle._pool.engine import Batch, Engine, Policy
 from treadle._pool.jobs import ImapIterator, ImapJob
 from treadle._pool.settings import checked_policy
@@ -157,7 +156,7 @@ class Executor(concurrent.futures.Executor):
         )
         self._workers = Workers(max_workers, kind, setup, start_method, pin=pin, base="Executor")
         self._engine = engine = self._workers.engine
-        weakref.finalize(self, _forgotten, engine, os.getpid()).atexit = False
+        when_dropped(self, engine.close)  # its calls are made, as the standard library's
         end_at_exit(engine, wait=True)
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
@@ -285,10 +284,5 @@ def _results(results: ImapIterator[T], deadline: float | None) -> Iterator[T]:
             except StopIteration:
                 return
     finally:
-        results.close()
-
-
-def _forgotten(engine: Engine, pid: int) -> None:
-    """The executor was collected: its calls are made all the same, as the standard library's."""
-    if os.getpid() == pid:
-        engine.close()
+        if not results._over:
+            elsewhere(results.close)  # a collection may have ended this generator

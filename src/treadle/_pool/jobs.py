@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import sys
 import threading
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from typing import Any, Generic, TypeVar
@@ -14,6 +13,7 @@ from treadle._core import Event, Lock, Semaphore, SimpleQueue
 from treadle._errors import Empty
 from treadle._pool.calls import LANE, WHOLE
 from treadle._pool.chunks import Chunks
+from treadle._pool.dropped import when_dropped
 from treadle._pool.engine import Batch, Engine, Policy
 from treadle._pool.lanes import Lane, Lanes
 from treadle._running.outcomes import Outcome
@@ -126,13 +126,13 @@ class AsyncResult(Generic[T]):
         ...     result.cancel()
         True
         """
+        batch = self._batch
         if not self._settle(Outcome(error=CancelledError("the call was cancelled"))):
             return False
-        self._cancel_batches()
+        self._cancel_batches(batch)
         return True
 
-    def _cancel_batches(self) -> None:
-        batch = self._batch
+    def _cancel_batches(self, batch: Batch | None = None) -> None:
         if batch is not None and (not self._engine.cancel(batch) or batch.policy.retries):
             self._engine.cancel_job(self)
 
@@ -142,7 +142,9 @@ class AsyncResult(Generic[T]):
         except Exception as error:
             self._settle(Outcome(error=error))
             return
-        self._batch = self._engine.submit(self, how, (item,), 0, policy, sent)
+        batch = self._engine.submit(self, how, (item,), 0, policy, sent)
+        if not self._done.is_set():
+            self._batch = batch
 
     def _made(self, how: int, item: Any, policy: Policy, lanes: Lanes, handle: _Handler) -> T:
         """Make the call, by a lane if one is free, and return its value or raise its error."""
@@ -185,7 +187,7 @@ class AsyncResult(Generic[T]):
             self._done.set()
         if self._lane is not None:
             self._lane.knock()
-        self._keep = None
+        self._keep = self._batch = None  # which leads to the arguments, and back
         if outcome.error is None:
             callback: Callable[[Any], object] | None = self._callback
         else:
@@ -293,7 +295,7 @@ class MapResult(AsyncResult[list[T]]):
                 self._engine.fed(self)
                 return
 
-    def _cancel_batches(self) -> None:
+    def _cancel_batches(self, batch: Batch | None = None) -> None:
         self._engine.fed(self)
         self._engine.cancel_job(self)
 
@@ -506,8 +508,9 @@ class ImapIterator(Iterator[T]):
         self._job = job
         self._keep = keep  # the pool
         self._over = False
+        self._dropped: Any = None
         if cancel_when_dropped:
-            weakref.finalize(self, job.close).atexit = False
+            self._dropped = when_dropped(self, job.close)
 
     def __iter__(self) -> ImapIterator[T]:
         return self
@@ -551,6 +554,8 @@ class ImapIterator(Iterator[T]):
     def _settled(self, result: Any) -> T:
         if result is _END:
             self._over = True
+            if self._dropped is not None:
+                self._dropped.detach()  # there is nothing left to close
             self._keep = None
             raise StopIteration
         self._job.took()

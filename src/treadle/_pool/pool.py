@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from treadle._pool.calls import CALL, MAP, STAR
 from treadle._pool.chunks import Chunks
+from treadle._pool.dropped import when_dropped
 from treadle._pool.engine import Engine, Policy
 from treadle._pool.jobs import AsyncResult, ImapIterator, ImapJob, MapResult
 from treadle._pool.processes import ProcessCrew
@@ -93,8 +94,8 @@ class Pool:
         )
         self._workers = Workers(workers, kind, setup, start_method, pin=pin, base="Pool")
         self._engine = engine = self._workers.engine
-        self._end = weakref.finalize(self, _forgotten, engine, os.getpid())
-        self._end.atexit = False
+        weakref.finalize(self, _warn, engine, os.getpid()).atexit = False
+        when_dropped(self, _forgotten, engine)
         end_at_exit(engine)
 
     def apply(
@@ -482,11 +483,14 @@ def _bars(progress: bool | str) -> Bars:
     return Bars(None if progress is True else str(progress))
 
 
-def _forgotten(engine: Engine, pid: int) -> None:
+def _warn(engine: Engine, pid: int) -> None:
     """The pool was collected."""
-    if os.getpid() != pid or engine.over.is_set():
-        return
-    if not engine.closed:
+    if os.getpid() == pid and not engine.closed:
         told = f"{engine.label} was never closed: use 'with', or close() and join()"
         warnings.warn(told, ResourceWarning, stacklevel=2)
+
+
+def _forgotten(engine: Engine) -> None:
+    """The pool was collected a moment ago."""
+    if not engine.closed:
         engine.terminate()
