@@ -25,6 +25,7 @@ class Chunks:
         self._workers = workers
         self._size = fixed or 1
         self._measured = fixed is None
+        self.singly = fixed == 1
 
     def size(self, left: int | None = None) -> int:
         """Of the next chunk; left: how many items there are, None if nobody knows."""

@@ -264,15 +264,24 @@ class Engine:
 
     def delivered(self, batch: Batch, index: int, values: Sequence[Any], seconds: float) -> None:
         """Items of a batch came to these values; index: within the batch."""
+        told = index + len(values)
         with self._changing:
             if batch.told == batch.count:
                 return
-            batch.told = told = index + len(values)
+            batch.told = told
             self.finished += len(values)
+            over = told == batch.count
+            if over:  # as _forget, under the same lock
+                self._batches.pop(batch.serial, None)
+                if batch.policy.timeout is not None:
+                    self.timed -= 1
         if not batch.cancelled:
             batch.job._deliver(batch.first + index, values, seconds)
-        if told == batch.count:
-            self._forget(batch)
+        if over:
+            if batch.cancelled:
+                self.crew.forget(batch)
+            if self.closed:
+                self._leave_if_done()
 
     def erred(self, batch: Batch, index: int, outcome: Outcome, again: Any) -> None:
         """An item of a batch came to an error; again: as it is sent, if it may be retried."""
@@ -390,8 +399,18 @@ class Engine:
                 self._fail_one(batch.job, index, Outcome(error=error))
 
     def _send(self, batch: Batch) -> None:
-        self._enter(batch)
-        if not batch.serial:
+        # As _enter, but for one call less: this is on the way of every task.
+        with self._changing:
+            dead = self.terminated or self.broken is not None
+            if not dead:
+                batch.serial = next(self._serials)
+                if batch.attempts == 0 and not batch.how & SURE:
+                    self.submitted += batch.count
+                self._batches[batch.serial] = batch
+                if batch.policy.timeout is not None:
+                    self.timed += 1
+        if dead:
+            self._enter(batch)
             return
         try:
             self.crew.send(batch)

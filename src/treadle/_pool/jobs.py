@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
+from itertools import islice
 from typing import Any, Generic, TypeVar
 
 from treadle._core import Event, Lock, Semaphore, SimpleQueue
@@ -24,6 +25,7 @@ T = TypeVar("T")
 _Handler = Callable[[tuple[Any, ...]], object]
 
 _NO_BOUND = 1 << 29  # items
+_LOTS = 4  # in which the room of an iterator is given back
 _AHEAD = 2  # batches a worker that a map keeps sent, so that none waits for the next
 
 
@@ -384,7 +386,7 @@ class ImapJob:
     def took(self) -> None:
         """The consumer has taken one. Room is given back in lots: it wakes the feeding thread."""
         self._taken += 1
-        if self._taken * 4 >= self._buffersize or self.results.empty():
+        if self._taken * _LOTS >= self._buffersize:
             taken, self._taken = self._taken, 0
             self._room.release(taken)
 
@@ -404,8 +406,16 @@ class ImapJob:
         try:
             sent = self._engine.crew.prepared(self.function)
             iterator = iter(iterable)
+            singly, acquire = self._chunks.singly, self._room.acquire
             while not self._closed:
-                part, problem = self._drawn(iterator)
+                problem: BaseException | None = None
+                if singly:  # _drawn would cost more than all the rest here
+                    acquire()
+                    part = list(islice(iterator, 1))
+                    if self._closed:
+                        break
+                else:
+                    part, problem = self._drawn(iterator)
                 if part:
                     batch = self._engine.submit(self, self._how, part, index, self._policy, sent)
                     index += len(part)
