@@ -16,7 +16,7 @@ import multiprocessing
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
 
@@ -140,8 +140,8 @@ class ProcessCrew:
         except Exception as error:
             raise unsendable(f"the function {task_name(function)} cannot be sent", error) from error
 
-    # Not a method that calls it: this is on the way of every task.
-    prepared_items = staticmethod(packed_items)
+    def prepared_items(self, how: int, items: Sequence[Any]) -> Any:
+        return packed_items(how, items)
 
     def send(self, batch: Batch) -> None:
         items, batch.items = batch.items, None
