@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import multiprocessing
 import os
+import resource
 import select
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing.popen_fork import Popen
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ import pytest
 
 import treadle
 from tests.sync.threads import OtherThread
+from treadle._running.processes import SpawnProcess
 
 _ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow  # each starts interpreters
@@ -337,6 +340,183 @@ def test_who_asks_for_the_exit_code_meanwhile_takes_nothing_from_a_join(other: O
 def _poll(process: treadle.Process) -> None:
     while process.is_alive():
         pass
+
+
+# ---- What asks meanwhile: other processes' results, signal handlers, copies
+
+
+class Calling:
+    """Rebuilding it is a call."""
+
+    def __init__(self, function: Callable[..., Any], *args: Any) -> None:
+        self.call = function, args
+
+    def __reduce__(self) -> Any:
+        return self.call
+
+
+def _result_of_another() -> Any:
+    return started(pow, 2, 3).result()
+
+
+def test_rebuilding_a_result_may_ask_for_another_one() -> None:
+    assert started(Calling, _result_of_another).result() == 8
+
+
+_own: list[treadle.Process] = []
+
+
+def test_rebuilding_a_result_cannot_ask_for_itself() -> None:
+    _own[:] = [started(Calling, _ask_for_own)]
+    with pytest.raises(treadle.ItemError) as caught:
+        _own[0].result()
+    _own.clear()
+    assert isinstance(caught.value.__cause__, RuntimeError)
+
+
+def _ask_for_own() -> None:
+    _own[0].result()
+
+
+def test_rebuilding_a_result_delays_nobody_who_has_a_timeout(other: OtherThread) -> None:
+    """Neither who joins another process, nor who asks for this result."""
+    begun, go = treadle.Event(), treadle.Event()
+    process = started(functools.partial(Calling, _set_and_wait, begun, go))
+    asking = other.start(process.result)
+    begun.wait()
+    sleeping = started(signal.pause)
+    sleeping.join(timeout=0)
+    assert sleeping.is_alive()
+    sleeping.kill()
+    sleeping.join()
+    with pytest.raises(TimeoutError, match="still rebuilds the result"):
+        process.result(timeout=0.01)
+    go.set()
+    assert process.result() is asking.result() is True
+
+
+def _set_and_wait(begun: treadle.Event, go: treadle.Event) -> bool:
+    begun.set()
+    return go.wait()
+
+
+def test_a_result_whose_rebuilding_exits_does_not_end_who_asks() -> None:
+    process = started(Calling, sys.exit, 3)
+    for _ in range(2):
+        with pytest.raises(treadle.ItemError, match=r"cannot be rebuilt here: SystemExit\(3\)"):
+            process.result()
+
+
+def test_a_result_whose_rebuilding_was_interrupted_can_be_asked_for_again() -> None:
+    _interrupted.clear()
+    process = started(Calling, _interrupt_once)
+    with pytest.raises(KeyboardInterrupt):
+        process.result()
+    assert process.result() == "rebuilt"
+
+
+_interrupted: list[int] = []
+
+
+def _interrupt_once() -> str:
+    if not _interrupted:
+        _interrupted.append(1)
+        signal.raise_signal(signal.SIGINT)
+    return "rebuilt"
+
+
+def test_a_signal_handler_may_join_in_the_midst_of_a_join(monkeypatch: pytest.MonkeyPatch) -> None:
+    joined: list[int] = []
+    poll = Popen.poll
+
+    def interrupted_poll(self: Any, flag: int = os.WNOHANG) -> Any:
+        if not joined:
+            joined.append(1)
+            signal.raise_signal(signal.SIGUSR1)
+        return poll(self, flag)
+
+    process = started(signal.pause)
+    before = signal.signal(signal.SIGUSR1, lambda *_: process.join(0))
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(Popen, "poll", interrupted_poll)
+            process.join(0)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert joined
+    assert process.is_alive()
+    process.kill()
+    process.join()
+
+
+def test_only_the_process_itself_tells_a_result_not_what_its_target_forks() -> None:
+    def fork() -> str:
+        pid = os.fork()
+        if pid:
+            os.waitpid(pid, 0)
+            return "child"
+        return "grandchild"
+
+    assert started(fork).result() == "child"
+
+
+@pytest.fixture
+def no_descriptors() -> Iterator[Callable[[], None]]:
+    """Call it to use up what descriptors there are."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held: list[int] = []
+
+    def use_up() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")), limits[1]))
+        try:
+            while True:
+                held.append(os.dup(0))
+        except OSError:
+            pass
+
+    yield use_up
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    for descriptor in held:
+        os.close(descriptor)
+
+
+def test_a_join_needs_no_descriptor(start_method: str, no_descriptors: Callable[[], None]) -> None:
+    go = treadle.Event()
+    process = started(go.wait)
+    no_descriptors()
+    process.join(timeout=0.01)
+    assert process.is_alive()
+    go.set()
+    process.join()
+    assert process.exitcode == 0
+    assert process.result() is True
+
+
+def test_one_that_could_not_be_started_has_no_result() -> None:
+    class Unsendable:
+        def __reduce__(self) -> Any:
+            raise ValueError("no")
+
+    process = SpawnProcess(target=print, args=(Unsendable(),))
+    with pytest.raises(ValueError, match="no"):
+        process.start()
+    with pytest.raises(RuntimeError, match=r"call start\(\) first"):
+        process.result()
+
+
+def test_the_result_of_a_closed_one_may_be_asked_for() -> None:
+    """As of any other; what the standard library refuses is refused."""
+    returning, dying = started(pow, 2, 3), started(os._exit, 3, name="mortal")
+    pid = dying.pid
+    for process in (returning, dying):
+        process.join()
+        process.close()
+        process.close()
+    assert returning.result() == 8
+    with pytest.raises(treadle.WorkerDiedError, match=rf"\(pid {pid}\) ended with exit code 3"):
+        dying.result()
+    with pytest.raises(ValueError, match="closed"):
+        returning.join()
 
 
 # ---- Parents

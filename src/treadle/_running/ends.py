@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import threading
 from collections.abc import Callable, Iterator
 
-from treadle._core import Lock, SimpleQueue
+from treadle._core import SimpleQueue
 from treadle._errors import Empty
 from treadle._running.processes import Process
 from treadle._running.threads import Thread
@@ -20,7 +21,8 @@ Worker = Thread | Process
 class Ends:
     """Calls ``ended(worker)``, in a thread of its own, for each one that it was told to watch.
 
-    A process's descriptors wake that thread by themselves; a thread says itself that it has ended.
+    A process's descriptor wakes that thread by itself; a thread says itself that it has ended. What
+    ``ended`` raises is reported as what a thread raises, and ends nothing.
     """
 
     def __init__(self, ended: Callable[[Worker], object], name: str) -> None:
@@ -29,18 +31,20 @@ class Ends:
         self._bell = os.eventfd(0)
         self._epoll.register(self._bell, select.EPOLLIN)
         self._said: SimpleQueue[Thread | None] = SimpleQueue(shared=False)
-        self._changing = Lock(shared=False)
-        self._processes: dict[int, tuple[Process, list[int]]] = {}  # by each of its descriptors
+        self._processes: dict[int, Process] = {}  # by the descriptor that tells of their end
         self._thread = threading.Thread(target=self._wait, name=name, daemon=True)
         self._thread.start()
 
     def watch(self, process: Process) -> None:
         """The process has been started."""
-        descriptors = process._opened_ends()
-        with self._changing:
-            for descriptor in descriptors:
-                self._processes[descriptor] = process, descriptors
-                self._epoll.register(descriptor, select.EPOLLIN)
+        descriptor = process._opened_end()
+        self._processes[descriptor] = process
+        try:
+            self._epoll.register(descriptor, select.EPOLLIN)
+        except BaseException:
+            del self._processes[descriptor]
+            os.close(descriptor)
+            raise
 
     def say(self, thread: Thread) -> None:
         """That thread is about to end: the last thing that it does."""
@@ -59,21 +63,16 @@ class Ends:
 
     def _wait(self) -> None:
         while True:
-            ready = [descriptor for descriptor, _ in self._epoll.poll()]
-            # All at once, before any is closed: its number may be another process's in a moment.
-            for process, descriptors in self._taken_out(ready).items():
-                for each in descriptors[1:]:
-                    os.close(each)
-                process.join()
-                self._ended(process)
-            if self._bell not in ready:
-                continue
-            os.eventfd_read(self._bell)
-            for thread in self._heard():
-                if thread is None:
-                    return
-                thread.join()
-                self._ended(thread)
+            for descriptor, _ in self._epoll.poll():
+                if descriptor != self._bell:
+                    self._process_ended(descriptor)
+                    continue
+                os.eventfd_read(self._bell)
+                for thread in self._heard():
+                    if thread is None:
+                        return
+                    thread.join()
+                    self._tell(thread)
 
     def _heard(self) -> Iterator[Thread | None]:
         while True:
@@ -82,11 +81,19 @@ class Ends:
             except Empty:
                 return
 
-    def _taken_out(self, ready: list[int]) -> dict[Process, list[int]]:
-        with self._changing:
-            ended = dict(self._processes[each] for each in ready if each != self._bell)
-            for descriptors in ended.values():
-                for each in descriptors:
-                    del self._processes[each]
-                    self._epoll.unregister(each)
-        return ended
+    def _process_ended(self, descriptor: int) -> None:
+        """That number is another's from now on: the batch of events has no second one for it."""
+        process = self._processes.pop(descriptor)
+        self._epoll.unregister(descriptor)
+        os.close(descriptor)
+        with contextlib.suppress(ValueError):  # closed by who has joined it
+            process.join()
+        self._tell(process)
+
+    def _tell(self, worker: Worker) -> None:
+        try:
+            self._ended(worker)
+        except BaseException as error:  # the others' ends are to be told as well
+            threading.excepthook(
+                threading.ExceptHookArgs((type(error), error, error.__traceback__, self._thread))
+            )

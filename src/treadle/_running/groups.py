@@ -292,7 +292,8 @@ class Group:
         except asyncio.CancelledError:
             await self._stop_and_wait_for(worker, told)
             raise
-        worker.join()  # a thread has said so as its last thing
+        if isinstance(worker, Thread):
+            worker.join()  # it has said so as its last thing
         failure = self._failure(worker, worker.exception())
         self._forget(worker)
         if failure is not None:
@@ -304,7 +305,8 @@ class Group:
         while not told.is_set():
             with contextlib.suppress(asyncio.CancelledError):  # which is under way already
                 await told.wait()
-        worker.join()
+        if isinstance(worker, Thread):
+            worker.join()
         self._forget(worker)
 
     # ---- Both
@@ -410,15 +412,13 @@ def _check_function(function: Callable[..., object]) -> None:
 def _tell_of_its_end(
     process: Process, loop: asyncio.AbstractEventLoop, told: asyncio.Event
 ) -> None:
-    ends = process._opened_ends()
+    end = process._opened_end()
 
     def tell() -> None:
-        for end in ends:
-            loop.remove_reader(end)
-        for end in ends[1:]:
-            os.close(end)
-        process.join()
+        loop.remove_reader(end)
+        os.close(end)
+        with contextlib.suppress(ValueError):  # closed by who has joined it
+            process.join()
         told.set()
 
-    for end in ends:
-        loop.add_reader(end, tell)
+    loop.add_reader(end, tell)

@@ -12,33 +12,44 @@ import multiprocessing
 import multiprocessing.context
 import os
 import pickle
-import select
 import signal
 import sys
 import time
 from _thread import get_ident as _thread_id
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from multiprocessing.connection import wait
 from multiprocessing.popen_fork import Popen
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from treadle._core import Queue, import_lazily
-from treadle._errors import Empty, TaskError, WorkerDiedError
+from treadle._errors import Empty, ItemError, TaskError, WorkerDiedError
 from treadle._running.oom import oom_kills
-from treadle._running.outcomes import Outcome, is_success, portable
+from treadle._running.outcomes import Outcome, Report, is_success, portable
 from treadle._running.parents import Parent, end_with, this_process
 from treadle._running.portable import portable_pickle
-from treadle._sync import Lock
+from treadle._sync import RLock
 
 if TYPE_CHECKING:
     from treadle.aio import Process as AioProcess
 
 __all__ = ["Process", "ending", "process_class"]
 
-# Reaping a child and fetching its result is for one thread at a time. A fork's child finds it free.
-_settling = Lock(shared=False)
+# Reaping children is for one thread at a time, whose signal handlers may reap as well. Nothing is
+# waited for meanwhile. A fork's child finds it free.
+_reaping = RLock(shared=False)
 _NOTING = 1.0  # seconds that who has taken an exit code gets to note it
+
+
+class _Fetching(RLock):
+    """Held by who rebuilds a process's result; no part of what is sent to the process."""
+
+    def __reduce__(self) -> Any:
+        return _new_fetching, ()
+
+
+def _new_fetching() -> _Fetching:
+    return _Fetching(shared=False)
 
 
 class _Call:
@@ -80,7 +91,8 @@ class Process(multiprocessing.Process):
     45
     """
 
-    _popen: Any  # multiprocessing's
+    _popen: Any  # multiprocessing's, as is the next
+    _closed: bool
 
     def __init__(
         self,
@@ -96,6 +108,9 @@ class Process(multiprocessing.Process):
         self._call = _Call(target, args, kwargs or {})
         self._results: Queue[Any] = Queue(1, label=f"result of {self.name}"[:40])
         self._outcome: Outcome | None = None
+        self._fetching = _new_fetching()
+        self._is_fetching = False
+        self._noted: tuple[int | None, int | None] = None, None  # exit code and pid, when closed
         self._made_by: Parent | None = None
         self._oom_kills = 0
         self._lost = False  # it has ended, and nobody can ever note its exit code
@@ -111,7 +126,11 @@ class Process(multiprocessing.Process):
         """
         self._made_by = this_process()
         self._oom_kills = oom_kills()
-        super().start()
+        try:
+            super().start()
+        finally:
+            if self._popen is None:
+                self._made_by = None
         del self._call  # as the standard library: what it refers to may go
 
     def run(self) -> None:
@@ -127,25 +146,31 @@ class Process(multiprocessing.Process):
             self._call()
             return
         end_with(self._made_by)
-        who = _named(self.name, os.getpid())
+        pid = os.getpid()
+        who = _named(self.name, pid)
         try:
             value = self._call()
         except SystemExit as end:
             if is_success(end):
-                self._results.put(Outcome())
+                self._tell(pid, Outcome())
             raise
         except BaseException as error:
             if not isinstance(error, KeyboardInterrupt):  # which whoever made this has had as well
-                self._results.put(portable(error, who))
+                self._tell(pid, portable(error, who))
             if self._quiet:
                 raise SystemExit(1) from None
             raise
         try:
-            self._results.put(Outcome(value))
+            self._tell(pid, Outcome(value))
         except Exception as problem:
             if not isinstance(problem, MemoryError):  # as ArenaFullError is
                 problem = TaskError(f"the result of {who} cannot be pickled: {problem}")
-            self._results.put(portable(problem, who))
+            self._tell(pid, portable(problem, who))
+
+    def _tell(self, pid: int, outcome: Outcome | Report) -> None:
+        """Only the process itself does: of what its target forks, the copies may return as well."""
+        if os.getpid() == pid:
+            self._results.put(outcome)
 
     def join(self, timeout: float | None = None) -> None:
         """As ``multiprocessing.Process.join``; several threads may call it at once.
@@ -157,7 +182,24 @@ class Process(multiprocessing.Process):
         >>> process.exitcode
         0
         """
+        self._check_closed()  # type: ignore[attr-defined]
         self._ends_within(timeout)
+
+    def close(self) -> None:
+        """As ``multiprocessing.Process.close``; the result may be asked for all the same.
+
+        >>> import treadle
+        >>> process = treadle.Process(target=sum, args=([1, 2, 3],))
+        >>> process.start()
+        >>> process.join()
+        >>> process.close()
+        >>> process.result()
+        6
+        """
+        with _reaping:
+            if not self._closed and self._popen is not None:
+                self._noted = self.exitcode, self.pid
+            super().close()
 
     def is_alive(self) -> bool:
         """As ``multiprocessing.Process.is_alive``; False also where the exit code was lost.
@@ -176,21 +218,43 @@ class Process(multiprocessing.Process):
 
     def _ends_within(self, timeout: float | None) -> bool:
         """Waits for the end; False: it still runs. Otherwise its exit code is noted, or lost."""
-        with _settling:
-            super().join(0)
-            if self._lost or self.exitcode is not None:
-                return True
-        ends = self._opened_ends()
+        if self._is_settled():
+            return True
         try:
-            ended = wait(ends, timeout)
-        finally:
-            for end in ends[1:]:
+            end = self._opened_end()
+        except OSError:  # there are no more descriptors
+            ended = self._ends_without_a_descriptor(timeout)
+        else:
+            try:
+                ended = bool(wait([end], timeout))
+            finally:
                 os.close(end)
         if not ended:
             return False
-        with _settling:
-            super().join()
+        with _reaping:
+            if not self._closed:
+                super().join()
         self._lose_unless_noted()
+        return True
+
+    def _is_settled(self) -> bool:
+        with _reaping:
+            if not self._closed:
+                super().join(0)
+            return self._lost or self._has_code()
+
+    def _has_code(self) -> bool:
+        with _reaping:
+            return self._closed or self.exitcode is not None
+
+    def _ends_without_a_descriptor(self, timeout: float | None) -> bool:
+        if self._is_nobodys():
+            return True
+        if not wait([self.sentinel], timeout):
+            return False
+        if self._is_child():  # one that has closed its end of the sentinel may still run
+            with contextlib.suppress(ChildProcessError):
+                os.waitid(os.P_PID, self.pid or 0, os.WEXITED | os.WNOWAIT)
         return True
 
     def _lose_unless_noted(self) -> None:
@@ -200,9 +264,9 @@ class Process(multiprocessing.Process):
         nobody is, a stranger has taken it (``os.wait()``), or the system: SIGCHLD is ignored.
         """
         noted = time.monotonic() + _NOTING
-        while self.exitcode is None and self._is_asked_for() and time.monotonic() < noted:
+        while not self._has_code() and self._is_asked_for() and time.monotonic() < noted:
             time.sleep(0.001)
-        self._lost = self.exitcode is None
+        self._lost = not self._has_code()
 
     def _is_asked_for(self) -> bool:
         """Whether another thread is about to note the exit code."""
@@ -229,30 +293,21 @@ class Process(multiprocessing.Process):
         """Whether this process itself has made it: the fork server waits for its own children."""
         return type(self._popen).poll is Popen.poll
 
-    def _opened_ends(self) -> list[int]:
-        """What becomes readable when the process has ended: its sentinel, and what is to be closed.
+    def _opened_end(self) -> int:
+        """A descriptor, to be closed, that becomes readable when the process has ended.
 
-        A grandchild may keep the sentinel, a pipe that it has inherited, from telling.
+        A pidfd, since a grandchild may keep the sentinel, a pipe that it has inherited, from
+        telling. Of the fork server's children only the sentinel tells the exit code.
         """
-        if self._is_nobodys():
-            return [self.sentinel, os.eventfd(1)]
-        try:
-            return [self.sentinel, os.pidfd_open(self.pid or 0)]
-        except ProcessLookupError:  # reaped this very moment, or by the fork server, which tells
-            return [self.sentinel, os.eventfd(1)] if self._is_child() else [self.sentinel]
-
-    @contextlib.contextmanager
-    def _end_as_one(self) -> Iterator[int]:
-        """A descriptor that becomes readable when the process has ended."""
-        ends = self._opened_ends()
-        try:
-            with select.epoll() as either:
-                for end in ends:
-                    either.register(end, select.EPOLLIN)
-                yield either.fileno()
-        finally:
-            for end in ends[1:]:
-                os.close(end)
+        with _reaping:  # nobody closes it meanwhile
+            if self._closed or self._is_nobodys():
+                return os.eventfd(1)
+            if not self._is_child():
+                return os.dup(self.sentinel)
+            try:
+                return os.pidfd_open(self.pid or 0)
+            except ProcessLookupError:  # it has been reaped this very moment
+                return os.eventfd(1)
 
     def result(self, timeout: float | None = None) -> Any:
         """What the target returned; waits for the end of the process.
@@ -310,34 +365,51 @@ class Process(multiprocessing.Process):
 
     def _outcome_in(self, timeout: float | None) -> Outcome:
         self._check_asked()
-        if self._outcome is not None:
-            return self._outcome
-        if not self._ends_within(timeout):
-            raise self._still_runs(timeout)
-        with _settling:
-            if self._outcome is None:
-                self._outcome = self._fetched(self.exitcode)
+        if self._outcome is None:
+            deadline = None if timeout is None else time.monotonic() + timeout
+            if not self._ends_within(timeout):
+                raise self._still_runs(timeout)
+            self._fetch(-1 if deadline is None else max(0.0, deadline - time.monotonic()))
+        assert self._outcome is not None
         return self._outcome
 
-    def _fetched(self, exitcode: int | None) -> Outcome:
+    def _fetch(self, timeout: float) -> None:
+        """See that there is an outcome. To rebuild one may call anything, and take its time.
+
+        Who is interrupted in that may ask again: the queue keeps what it has not given.
+        """
+        exitcode, pid = self._noted if self._closed else (self.exitcode, self.pid)
+        who = _named(self.name, pid)
+        if not self._fetching.acquire(timeout=timeout):
+            raise TimeoutError(f"another thread still rebuilds the result of {who}; ask again")
+        try:
+            if self._is_fetching:
+                raise RuntimeError(
+                    f"the result of {who} is asked for while this very thread rebuilds it"
+                )
+            self._is_fetching = True
+            try:
+                if self._outcome is None:
+                    self._outcome = self._fetched(who, exitcode, pid or 0)
+            finally:
+                self._is_fetching = False
+        finally:
+            self._fetching.release()
+
+    def _fetched(self, who: str, exitcode: int | None, pid: int) -> Outcome:
         try:
             outcome: Outcome = self._results.get_nowait()
             return outcome
         except Empty:
             if exitcode == 0 and type(self).run is not Process.run:
                 return Outcome()
-            return Outcome(error=self._death(exitcode))
+            how = f"{who} {ending(exitcode, self._oom_kills)} before it had a result"
+            code = 255 if exitcode is None else exitcode
+            return Outcome(error=WorkerDiedError(how, pid, code))
+        except SystemExit as end:  # the program is not to end because somebody asks
+            return Outcome(error=ItemError(f"the result of {who} cannot be rebuilt here: {end!r}"))
         except Exception as error:
             return Outcome(error=error)
-
-    def _death(self, exitcode: int | None) -> WorkerDiedError:
-        pid = self.pid or 0
-        how = ending(exitcode, self._oom_kills)
-        return WorkerDiedError(
-            f"{_named(self.name, pid)} {how} before it had a result",
-            pid,
-            255 if exitcode is None else exitcode,
-        )
 
 
 def ending(exitcode: int | None, oom_kills_before: int) -> str:

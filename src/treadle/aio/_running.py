@@ -6,6 +6,7 @@ the thread itself.
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -50,13 +51,16 @@ class Process:
         self._process._check_asked()
         if not await self._ends_within(timeout):
             raise self._process._still_runs(timeout)
-        return self._process._outcome_in(0)
+        return self._process._outcome_in(None)
 
     async def _ends_within(self, timeout: float | None) -> bool:
         if self._process._ends_within(0):
             return True
-        with self._process._end_as_one() as descriptor:
+        descriptor = self._process._opened_end()
+        try:
             await readable(descriptor, timeout)
+        finally:
+            os.close(descriptor)
         return self._process._ends_within(0)
 
 
