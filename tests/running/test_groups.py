@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
 import os
 import signal
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 import treadle
-from tests.sync.threads import until
+from tests.sync.threads import OtherThread, is_parked, until
 
 Group = treadle.Group
 
@@ -293,6 +294,217 @@ def test_ctrl_c_while_the_block_waits() -> None:
         workers.append(group.process(time.sleep, 1000))
         group.thread(interrupt, treadle.Event(shared=False))
     assert not any(worker.is_alive() for worker in workers)
+
+
+@both
+def test_ctrl_c_while_a_thread_is_started(use: Use, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not begin after its block, nor does it tell a descriptor that is somebody else's."""
+    began: list[int] = []
+    go, ended = threading.Event(), threading.Event()
+
+    def run_late(target: Callable[..., None], args: Any) -> None:
+        go.wait()
+        try:
+            target(*args)
+        finally:
+            ended.set()
+
+    def body(group: Group) -> None:
+        group.thread(int)  # so that the group has what it needs
+        start = threading._start_new_thread  # type: ignore[attr-defined]
+
+        def start_late(target: Callable[..., None], args: Any) -> None:
+            start(run_late, (target, args))
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(threading, "_start_new_thread", start_late)
+            group.thread(began.append, 1)
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(use(body))
+    go.set()
+    ended.wait()
+    assert not began
+
+
+@both
+def test_an_interrupt_while_a_process_is_started(use: Use, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is started all the same, and does not outlive its block."""
+    made: list[treadle.Process] = []
+    make = treadle.Process._Popen  # type: ignore[attr-defined]
+    main = threading.main_thread().ident or 0
+
+    def make_and_interrupt(process: treadle.Process) -> Any:
+        popen = make(process)
+        made.append(process)
+        signal.pthread_kill(main, signal.SIGUSR1)
+        interrupted.wait()
+        return popen
+
+    def interrupt(*_: object) -> None:
+        interrupted.set()
+        raise InterruptedError
+
+    interrupted = threading.Event()
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        with monkeypatch.context() as patch, pytest.raises(ExceptionGroup):
+            patch.setattr(treadle.Process, "_Popen", staticmethod(make_and_interrupt))
+            asyncio.run(use(lambda group: group.process(time.sleep, 1000)))
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert made[0].exitcode == -signal.SIGTERM
+
+
+def test_a_process_is_started_as_if_by_the_thread_that_asks() -> None:
+    """Which a fork's child sees, where it goes on in the thread that has started it."""
+    variable: contextvars.ContextVar[int] = contextvars.ContextVar("variable")
+    variable.set(3)
+
+    def seen() -> tuple[int, str, bool, bool]:
+        here = threading.current_thread()
+        return variable.get(), here.name, here.daemon, here is threading.main_thread()
+
+    with Group() as group:
+        process = group.process(seen)
+    assert process.result() == (3, "MainThread", False, True)
+
+
+@both
+def test_cancelled_by_a_signal_handler_while_a_process_is_started(
+    use: Use, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main = threading.main_thread().ident or 0
+    start = treadle.Process.start
+    members: list[treadle.Process] = []
+
+    def start_late(self: treadle.Process) -> None:
+        signal.pthread_kill(main, signal.SIGUSR1)
+        groups[0].cancelled.wait()
+        start(self)
+
+    def body(group: Group) -> None:
+        groups.append(group)
+        members.append(group.process(time.sleep, 1000))
+
+    groups: list[Group] = []
+    before = signal.signal(signal.SIGUSR1, lambda *_: groups[0].cancel())
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(treadle.Process, "start", start_late)
+            asyncio.run(use(body))
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert members[0].exitcode == -signal.SIGTERM
+
+
+# ---- What goes wrong with one member holds up none
+
+
+@both
+def test_a_process_that_the_body_closes(use: Use) -> None:
+    """Its failure counts all the same."""
+
+    def body(group: Group) -> None:
+        for function in (int, _fail):
+            process = group.process(function)
+            process.join()
+            process.close()
+
+    (error,) = _caught(use, body)
+    assert str(error) == "no"
+
+
+class Exiting:
+    def __reduce__(self) -> Any:
+        return sys.exit, (3,)
+
+
+@both
+def test_a_result_whose_rebuilding_exits(use: Use) -> None:
+    (error,) = _caught(use, lambda group: group.process(Exiting))
+    assert isinstance(error, treadle.ItemError)
+
+
+@both
+def test_a_member_whose_end_cannot_be_understood(use: Use, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> None:
+        raise LookupError
+
+    monkeypatch.setattr(treadle.Process, "exception", fail)
+    (error,) = _caught(use, lambda group: group.process(int))
+    assert isinstance(error, LookupError)
+
+
+@both
+def test_a_process_that_cannot_be_watched_is_killed(
+    use: Use, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    processes: list[treadle.Process] = []
+
+    def fail(self: treadle.Process) -> int:
+        processes.append(self)
+        raise OSError("too many open files")
+
+    def body(group: Group) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(treadle.Process, "_opened_end", fail)
+            with pytest.raises(OSError, match="too many"):
+                group.process(time.sleep, 1000)
+
+    asyncio.run(use(body))
+    assert processes[0].exitcode == -signal.SIGKILL
+
+
+@both
+def test_a_member_that_cannot_be_started(use: Use, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The block goes on without it."""
+
+    def fail(*_: object) -> None:
+        raise OSError("no")
+
+    def body(group: Group) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(treadle.Process, "start", fail)
+            with pytest.raises(OSError, match="no"):
+                group.process(int)
+        with monkeypatch.context() as patch:
+            patch.setattr(threading, "_start_new_thread", fail)
+            with pytest.raises(OSError, match="no"):
+                group.thread(int)
+        members.append(group.thread(int))
+
+    members: list[Any] = []
+    asyncio.run(use(body))
+    assert members[0].result() == 0
+
+
+def test_cancelled_by_two_threads_at_once_each_member_is_stopped_once(
+    monkeypatch: pytest.MonkeyPatch, other: OtherThread
+) -> None:
+    timers: list[Any] = []
+    asked: list[Any] = []
+    terminate = treadle.Process.terminate
+
+    def counted(*args: Any) -> treadle.Timer:
+        timers.append(treadle.Timer(*args))
+        return timers[-1]
+
+    def terminate_amid_another_cancel(self: treadle.Process) -> None:
+        if not asked:
+            asked.append(None)
+            asked[0] = cancelling = other.start(group.cancel)
+            until(lambda: cancelling.done() or is_parked(group._changing, other.native_id))
+        terminate(self)
+
+    monkeypatch.setattr("treadle._running.groups.Timer", counted)
+    monkeypatch.setattr(treadle.Process, "terminate", terminate_amid_another_cancel)
+    with Group() as group:
+        group.process(signal.pause)
+        group.cancel()
+        asked[0].result()
+    assert len(timers) == 1
 
 
 # ---- Members that start others, end themselves, or have groups of their own

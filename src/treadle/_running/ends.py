@@ -49,7 +49,8 @@ class Ends:
     def say(self, thread: Thread) -> None:
         """That thread is about to end: the last thing that it does."""
         self._said.put(thread)
-        os.eventfd_write(self._bell, 1)
+        if not self._epoll.closed:  # else that number may be anybody's
+            os.eventfd_write(self._bell, 1)
 
     def close(self) -> None:
         """Nothing more will be watched, and nothing that was is left."""

@@ -6,17 +6,21 @@ they do not have is anything but tasks. The trade-off: a process can always be s
 every await, a thread only where it runs bytecode of Python; so a block may wait for a thread that
 waits for something else. Such a thread should have a timeout, or wait for ``group.cancelled``.
 
-``async with`` is a ``asyncio.TaskGroup`` in which a task of its own waits for each thread and
-process. For ``with`` there is a thread that waits for all of them (ends.py): a failure must cancel
-the rest while the block is still busy.
+A thread waits for all threads and processes of a block (ends.py): a failure must cancel the rest
+while the block is still busy. ``async with`` is a ``asyncio.TaskGroup`` in which each of them has a
+task, which that thread tells.
+
+Ctrl-C, a signal handler that raises, and the cancelling of a thread that starts something may come
+at any moment of that. So a member is among those that run before it is started, and who begins is
+settled by one ``list.append``: the member itself, or who was interrupted and calls it off.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import inspect
-import os
 import threading
 from collections.abc import Callable, Coroutine
 from itertools import count
@@ -27,7 +31,7 @@ from treadle._errors import WorkerDiedError
 from treadle._running.ends import Ends, Worker
 from treadle._running.processes import Process
 from treadle._running.threads import Thread
-from treadle._sync import Event, Lock
+from treadle._sync import Event, RLock
 from treadle._timers import Timer
 
 __all__ = ["Group"]
@@ -36,15 +40,38 @@ _GRACE = 1.0  # seconds from a cancelled process's SIGTERM to its SIGKILL
 _CANCELLED = "this Group was cancelled: it starts nothing more"
 _PATIENCE = 20  # interrupts, after which the block is left with what runs
 
+_Told = asyncio.Future[BaseException | None]  # that a worker has ended, and what failed in it
+
+
+class _Start:
+    """Of a member, which begins unless its start has been called off before."""
+
+    def __init__(self) -> None:
+        self._claims: list[str] = []  # the first one stands
+
+    def begins(self) -> bool:
+        self._claims.append("begun")
+        return self._claims[0] == "begun"
+
+    def is_called_off(self) -> bool:
+        self._claims.append("called off")
+        return self._claims[0] == "called off"
+
 
 class _Member(Thread):
     """A thread that says when it ends."""
 
+    _beginning: _Start
     _say: Callable[[Thread], object]
 
     def __init__(self, function: Callable[..., object], args: Any, kwargs: Any) -> None:
         super().__init__(target=function, args=args, kwargs=kwargs)
+        self._tells = Event(shared=False)
         self._blocks: list[Group] = []  # those that it is in: cancelling it cancels them
+
+    def run(self) -> None:
+        if self._beginning.begins():
+            super().run()
 
     def _is_over(self) -> None:
         try:
@@ -80,10 +107,10 @@ class Group:
     def __init__(self) -> None:
         self.cancelled = Event(shared=False)
         """Set when the group is cancelled; threads may wait for it."""
-        self._changing = Lock(shared=False)
+        self._changing = RLock(shared=False)  # signal handlers may cancel; held over no start
         self._running: set[Worker] = set()
         self._stopped: dict[Worker, Timer | None] = {}  # cancelled; a process's timer kills it
-        self._told: dict[Worker, asyncio.Event] = {}  # that they have ended
+        self._told: dict[Worker, _Told] = {}  # in an ``async with``
         self._own_tasks: set[asyncio.Task[Any]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._body: asyncio.Task[Any] | None = None  # runs the body of an ``async with``
@@ -232,20 +259,6 @@ class Group:
         self._done.wait()
         self._ends.close()
 
-    def _ended(self, worker: Worker) -> None:
-        """A thread or process of a ``with`` block has ended."""
-        error = worker.exception()
-        with self._changing:
-            failure = self._failure(worker, error)
-            if failure is not None:
-                self._errors.append(failure)
-        if failure is not None:
-            self.cancel()
-        with self._changing:
-            self._forget(worker)
-            if self._over and not self._running:
-                self._done.set()
-
     # ---- async with
 
     async def __aenter__(self) -> Group:
@@ -274,6 +287,8 @@ class Group:
         finally:  # those whose waiting task was cancelled before it had begun
             for worker, told in list(self._told.items()):
                 await self._stop_and_wait_for(worker, told)
+            if self._ends is not None:
+                self._ends.close()
             self._leave_thread()
         return swallowed
 
@@ -285,29 +300,32 @@ class Group:
         task = asyncio.current_task()
         return task is not None and task.uncancel() <= self._cancelling
 
-    async def _wait_for(self, worker: Worker, told: asyncio.Event) -> None:
+    def _wait_in_a_task(self, worker: Worker, tasks: asyncio.TaskGroup) -> None:
+        told = self._told[worker] = asyncio.get_running_loop().create_future()
+        waiting = self._wait_for(worker, told)
+        try:
+            tasks.create_task(waiting)
+        except BaseException:
+            waiting.close()
+            raise
+
+    async def _wait_for(self, worker: Worker, told: _Told) -> None:
         """Where this task is cancelled, since another has failed, so is the worker."""
         try:
-            await told.wait()
+            await asyncio.wait([told])
         except asyncio.CancelledError:
             await self._stop_and_wait_for(worker, told)
             raise
-        if isinstance(worker, Thread):
-            worker.join()  # it has said so as its last thing
-        failure = self._failure(worker, worker.exception())
-        self._forget(worker)
+        failure = told.result()
         if failure is not None:
             raise failure
 
-    async def _stop_and_wait_for(self, worker: Worker, told: asyncio.Event) -> None:
+    async def _stop_and_wait_for(self, worker: Worker, told: _Told) -> None:
         self.cancelled.set()
         self._stop(worker)
-        while not told.is_set():
+        while not told.done():
             with contextlib.suppress(asyncio.CancelledError):  # which is under way already
-                await told.wait()
-        if isinstance(worker, Thread):
-            worker.join()
-        self._forget(worker)
+                await asyncio.wait([told])
 
     # ---- Both
 
@@ -326,72 +344,123 @@ class Group:
             thread._blocks.remove(self)
 
     def _start(self, worker: Worker) -> None:
-        if self._tasks is not None:
-            self._start_among_tasks(worker, self._tasks)
-            return
+        worker._quiet = True
+        start = _Start()
+        try:
+            ends = self._add(worker)
+            if self._tasks is not None:
+                self._wait_in_a_task(worker, self._tasks)
+            if isinstance(worker, _Member):
+                worker._beginning, worker._say = start, ends.say
+                worker.start()
+            elif isinstance(worker, Process):
+                self._start_process(worker, start, ends)
+        except BaseException:
+            if start.is_called_off():
+                self._forget(worker, None)
+            raise
+        if self.cancelled.is_set():  # meanwhile
+            self._stop(worker)
+
+    def _add(self, worker: Worker) -> Ends:
+        """To those that run: what is started is waited for, whatever interrupts its start."""
         with self._changing:
-            if self._ends is None or (self._over and not self._running):
+            if self._tasks is None and (self._ends is None or (self._over and not self._running)):
                 raise RuntimeError("a Group starts threads and processes within its block only")
             if self.cancelled.is_set():
                 raise RuntimeError(_CANCELLED)
-            worker._quiet = True
-            if isinstance(worker, _Member):
-                worker._say = self._ends.say
-            try:
-                worker.start()
-            finally:  # Ctrl-C may come when it has started already
-                if worker.ident is not None:
-                    self._running.add(worker)
-                    if isinstance(worker, Process):
-                        self._ends.watch(worker)
+            if self._ends is None:
+                self._ends = Ends(self._ended, "treadle-group")
+            self._running.add(worker)
+            return self._ends
 
-    def _start_among_tasks(self, worker: Worker, tasks: asyncio.TaskGroup) -> None:
-        if self.cancelled.is_set():
-            raise RuntimeError(_CANCELLED)
-        loop, told = asyncio.get_running_loop(), asyncio.Event()
-        worker._quiet = True
-        waiting = self._wait_for(worker, told)
-        try:
-            task = tasks.create_task(waiting)  # first: what is started is waited for
-        except RuntimeError:
-            waiting.close()
-            raise
-        try:
-            if isinstance(worker, _Member):
-                worker._say = lambda _: loop.call_soon_threadsafe(told.set)
-            worker.start()
-        finally:  # Ctrl-C may come when it has started already
-            if worker.ident is None:
-                task.cancel()  # it has not begun
+    def _start_process(self, process: Process, start: _Start, ends: Ends) -> None:
+        """In a thread of its own, which no interrupt reaches: half started, it would be lost.
+
+        That is as like this one as can be, since it is the one that goes on in a fork's child.
+        """
+        over = Event(shared=False)
+        errors: list[BaseException] = []
+        context = contextvars.copy_context()
+
+        def undisturbed() -> None:
+            if not start.begins():
+                return
+            try:
+                context.run(process.start)
+                try:
+                    ends.watch(process)
+                except BaseException:
+                    process.kill()
+                    process.join()
+                    raise
+            except BaseException as error:
+                errors.append(error)
+                self._forget(process, None)
             else:
-                self._running.add(worker)
-                self._told[worker] = told
-                if isinstance(worker, Process):
-                    _tell_of_its_end(worker, loop, told)
-                if self.cancelled.is_set():  # meanwhile, by another thread
-                    self._stop(worker)
+                if self.cancelled.is_set():  # meanwhile
+                    self._stop(process)
+            finally:
+                over.set()
+
+        here = threading.current_thread()
+        threading.Thread(target=undisturbed, name=here.name, daemon=here.daemon).start()
+        over.wait()
+        if errors:
+            raise errors.pop()
 
     def _stop(self, worker: Worker) -> None:
-        if worker in self._stopped:
-            return
-        if isinstance(worker, Process):
-            worker.terminate()
-            killing = self._stopped[worker] = Timer(_GRACE, worker.kill)
-            killing.daemon = True
-            killing.start()
-        else:
-            self._stopped[worker] = None
-            worker._stoppable.stop(asyncio.CancelledError)
-            if isinstance(worker, _Member):
-                for block in list(worker._blocks):
-                    block.cancel()
+        """What has not begun yet is stopped by who starts it."""
+        with self._changing:
+            if worker in self._running and worker not in self._stopped:
+                if isinstance(worker, Process):
+                    self._stop_process(worker)
+                else:
+                    worker._stoppable.stop(asyncio.CancelledError)
+                    self._stopped[worker] = None
+        if isinstance(worker, _Member):
+            for block in list(worker._blocks):
+                block.cancel()
 
-    def _forget(self, worker: Worker) -> None:
-        self._running.discard(worker)
-        self._told.pop(worker, None)
-        killing = self._stopped.pop(worker, None)
+    def _stop_process(self, process: Process) -> None:
+        if process._popen is None:
+            return
+        with contextlib.suppress(ValueError):  # closed by who has joined it
+            process.terminate()
+        killing = Timer(_GRACE, _kill, (process,))
+        killing.daemon = True
+        if self._stopped.setdefault(process, killing) is killing:
+            killing.start()
+
+    def _ended(self, worker: Worker) -> None:
+        """Called by the thread that waits for all. Whatever happens, the worker is forgotten."""
+        failure: BaseException | None = None
+        try:
+            try:
+                error = worker.exception()
+            except BaseException as problem:
+                error = problem
+            with self._changing:
+                failure = self._failure(worker, error)
+                if failure is not None and self._tasks is None:
+                    self._errors.append(failure)
+            if failure is not None and self._tasks is None:
+                self.cancel()
+        finally:
+            self._forget(worker, failure)
+
+    def _forget(self, worker: Worker, failure: BaseException | None) -> None:
+        with self._changing:
+            self._running.discard(worker)
+            killing = self._stopped.pop(worker, None)
+            told = self._told.pop(worker, None)
+            if self._over and not self._running:
+                self._done.set()
         if killing is not None:
             killing.cancel()
+        if told is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                told.get_loop().call_soon_threadsafe(_settle, told, failure)
 
     def _failure(self, worker: Worker, error: BaseException | None) -> BaseException | None:
         """What the group raises of it: the end of what was cancelled is no failure."""
@@ -409,16 +478,11 @@ def _check_function(function: Callable[..., object]) -> None:
         )
 
 
-def _tell_of_its_end(
-    process: Process, loop: asyncio.AbstractEventLoop, told: asyncio.Event
-) -> None:
-    end = process._opened_end()
+def _settle(told: _Told, failure: BaseException | None) -> None:
+    if not told.done():
+        told.set_result(failure)
 
-    def tell() -> None:
-        loop.remove_reader(end)
-        os.close(end)
-        with contextlib.suppress(ValueError):  # closed by who has joined it
-            process.join()
-        told.set()
 
-    loop.add_reader(end, tell)
+def _kill(process: Process) -> None:
+    with contextlib.suppress(ValueError):  # closed by who has joined it
+        process.kill()
