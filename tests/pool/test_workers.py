@@ -15,6 +15,7 @@ import pytest
 import treadle
 from tests.pool import tasks
 from tests.pool.kinds import each_kind, new_executor, new_pool, thread_or_process
+from treadle._running.ends import Ends
 
 pytestmark = pytest.mark.slow
 
@@ -361,3 +362,19 @@ def test_what_the_user_has_set_for_linear_algebra_stays(monkeypatch: pytest.Monk
 def test_threads_cannot_have_linear_algebra_of_their_own() -> None:
     with pytest.raises(ValueError, match="blas_threads"):
         treadle.Pool(1, kind="thread", blas_threads=1)
+
+
+def test_a_worker_that_cannot_be_watched_is_not_left_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody would ever notice its end."""
+    workers: list[treadle.Process] = []
+
+    def fail(self: Ends, process: treadle.Process) -> None:
+        workers.append(process)
+        raise OSError("too many open files")
+
+    monkeypatch.setattr(Ends, "watch", fail)
+    with pytest.raises(OSError, match="too many"):
+        treadle.Pool(1)
+    assert workers[0].exitcode == -signal.SIGKILL

@@ -222,9 +222,15 @@ class ProcessCrew:
         process._quiet = True
         process.start()
         with self._changing:
-            place.process, place.ready, place.leaving = process, False, False
             self._by_process[process] = place
-            self._ends.watch(process)
+            try:
+                self._ends.watch(process)
+            except BaseException:  # there are no more descriptors: its end would go unnoticed
+                del self._by_process[process]
+                process.kill()
+                process.join()
+                raise
+            place.process, place.ready, place.leaving = process, False, False
             if self._killed:
                 self._end(place)
 
