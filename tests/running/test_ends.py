@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from typing import Any
 
@@ -97,3 +98,39 @@ def test_one_that_cannot_be_watched_leaves_no_descriptor(monkeypatch: pytest.Mon
     assert len(os.listdir("/proc/self/fd")) == before
     ends.close()
     process.join()
+
+
+@pytest.mark.slow
+def test_a_process_whose_descriptor_has_the_number_of_one_that_has_ended() -> None:
+    """With each number of a descriptor used again at once."""
+    told: treadle.Queue[treadle.Process] = treadle.Queue(shared=False)
+    amid, go = treadle.Event(shared=False), treadle.Event(shared=False)
+    others: list[treadle.Process] = []
+
+    def ended(process: treadle.Process) -> None:
+        told.put(process)
+        if process is first:
+            amid.set()
+            go.wait()
+        elif process is second:
+            others.append(_started(signal.pause))
+            ends.watch(others[0])
+
+    first, second = _started(os._exit, 0), _started(os._exit, 0)
+    ends = Ends(ended, "ends")
+    ends.watch(first)
+    amid.wait()  # what comes now comes at once
+    holes = [os.dup(0) for _ in range(100)]  # filled, so that the next number is the only free one
+    os.waitid(os.P_PID, second.pid or 0, os.WEXITED | os.WNOWAIT)
+    ends.watch(second)
+    go.set()
+    assert told.get() is first
+    assert told.get() is second
+    third = _started(os._exit, 0)
+    ends.watch(third)
+    assert told.get() is third
+    for each in holes:
+        os.close(each)
+    others[0].kill()
+    assert told.get() is others[0]
+    ends.close()
