@@ -68,8 +68,9 @@ if TYPE_CHECKING:
     from treadle._fifo import Fifo
     from treadle._pool.current import Worker, current_worker
     from treadle._pool.executor import Executor, Future
-    from treadle._pool.jobs import AsyncResult, ImapIterator, MapResult
+    from treadle._pool.imap import ImapIterator
     from treadle._pool.pool import Pool
+    from treadle._pool.results import AsyncResult, MapResult
     from treadle._pool.views import PoolView
     from treadle._records import (
         ArenaStatistics,
@@ -159,14 +160,14 @@ __version__: str
 
 # What would more than double the time of the import is imported when it is asked for.
 _LATER = {
-    "AsyncResult": "treadle._pool.jobs",
+    "AsyncResult": "treadle._pool.results",
     "Executor": "treadle._pool.executor",
     "Fifo": "treadle._fifo",
     "Future": "treadle._pool.executor",
     "Group": "treadle._running.groups",
     "Holder": "treadle._records",
-    "ImapIterator": "treadle._pool.jobs",
-    "MapResult": "treadle._pool.jobs",
+    "ImapIterator": "treadle._pool.imap",
+    "MapResult": "treadle._pool.results",
     "Pool": "treadle._pool.pool",
     "PoolView": "treadle._pool.views",
     "Process": "treadle._running.processes",

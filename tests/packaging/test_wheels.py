@@ -116,27 +116,45 @@ def test_wheel_installs_clean_and_works(
 def test_the_interpreters_own_tests_pass_on_the_dropins(
     version: str, wheels: dict[str, Future[Path]], tmp_path: Path
 ) -> None:
+    python = python_with_treadle(version, wheels, tmp_path)
+    commands = [
+        [python, "-m", "tests.dropins.exports"],
+        [python, "-m", "tests.conformance.suites"],
+        *([python, "-m", "tests.conformance.dropins", suite] for suite in SUITES),
+    ]
+    with ThreadPoolExecutor(len(commands)) as threads:  # they sleep most of the time
+        list(threads.map(run, commands))
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("version", _VERSIONS)
+def test_the_interpreters_own_tests_pass_on_pools(
+    version: str, wheels: dict[str, Future[Path]], tmp_path: Path
+) -> None:
+    python = python_with_treadle(version, wheels, tmp_path)
+    commands = [
+        [python, "-m", "tests.conformance.pool_suites", kind] for kind in ("thread", "fork")
+    ]
+    asked = [python, "-c", "import test.test_concurrent_futures"]
+    if subprocess.run(asked, check=False, capture_output=True).returncode == 0:
+        executors = [python, "-m", "tests.conformance.executor_suites"]
+        commands += [[*executors, kind, *selected(kind)] for kind in ("thread", "fork")]
+    with ThreadPoolExecutor(len(commands)) as threads:
+        list(threads.map(run, commands))
+
+
+def python_with_treadle(version: str, wheels: dict[str, Future[Path]], tmp_path: Path) -> str:
+    """An interpreter that comes with its own tests, in an environment that has the wheel."""
     wheel = wheel_for(version, wheels)
     if version == f"{sys.version_info.major}.{sys.version_info.minor}":
-        return  # tests/conformance does
+        pytest.skip("tests/conformance runs these")
     venv = tmp_path / "venv"
     run([interpreters()[version], "-m", "venv", "--without-pip", str(venv)])
     python = str(venv / "bin" / "python")
     run([*pip(python), "install", str(wheel)])
     if subprocess.run([python, "-c", "import test.test_asyncio"], check=False).returncode != 0:
         pytest.skip(f"CPython {version} comes without its own tests (the package `test`)")
-    commands = [
-        [python, "-m", "tests.dropins.exports"],
-        [python, "-m", "tests.conformance.suites"],
-        *([python, "-m", "tests.conformance.dropins", suite] for suite in SUITES),
-        *([python, "-m", "tests.conformance.pool_suites", kind] for kind in ("thread", "fork")),
-    ]
-    asked = [python, "-c", "import test.test_concurrent_futures"]
-    if subprocess.run(asked, check=False, capture_output=True).returncode == 0:
-        executors = [python, "-m", "tests.conformance.executor_suites"]
-        commands += [[*executors, kind, *selected(kind)] for kind in ("thread", "fork")]
-    with ThreadPoolExecutor(len(commands)) as threads:  # they sleep most of the time
-        list(threads.map(run, commands))
+    return python
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,9 @@
 """The pool engine: what is outstanding, and what becomes of it, whichever kind of workers runs it.
 
-A *job* (jobs.py, the executor's futures) is what somebody waits for; it is cut into *batches*, and
-a *crew* (processes.py, threads.py) brings these to workers and tells what came of them. The engine
-stands between: it knows each batch that has not come to its end, and decides about retries.
+A *job* (results.py, imap.py, the executor's futures) is what somebody waits for; it is cut into
+*batches*, and a *crew* (processes.py, threads.py) brings these to workers and tells what came of
+them. The engine stands between: it knows each batch that has not come to its end, and decides about
+retries.
 
     batch   sent -> run -> told item by item -> forgotten
               ^------|  given back unrun: sent again, unless it was cancelled meanwhile

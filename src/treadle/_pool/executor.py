@@ -12,7 +12,7 @@ from treadle._pool.calls import CALL, STAR
 from treadle._pool.chunks import Chunks
 from treadle._pool.dropped import elsewhere, when_dropped
 from treadle._pool.engine import Batch, Engine, Policy
-from treadle._pool.jobs import ImapIterator, ImapJob
+from treadle._pool.imap import ImapIterator, ImapJob
 from treadle._pool.settings import checked_policy
 from treadle._pool.worker import Setup
 from treadle._pool.workers import Workers, end_at_exit

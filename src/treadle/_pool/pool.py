@@ -13,8 +13,9 @@ from treadle._pool.calls import CALL, MAP, STAR
 from treadle._pool.chunks import Chunks
 from treadle._pool.dropped import when_dropped
 from treadle._pool.engine import Engine, Policy
-from treadle._pool.jobs import AsyncResult, ImapIterator, ImapJob, MapResult
+from treadle._pool.imap import ImapIterator, ImapJob
 from treadle._pool.processes import ProcessCrew
+from treadle._pool.results import AsyncResult, MapResult
 from treadle._pool.settings import checked_policy
 from treadle._pool.worker import Setup
 from treadle._pool.workers import Workers, end_at_exit

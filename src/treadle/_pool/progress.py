@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from treadle._core import RLock
 from treadle._pool.calls import WHOLE, task_name
-from treadle._pool.jobs import ImapJob, MapResult
+from treadle._pool.imap import ImapJob
+from treadle._pool.results import MapResult
 from treadle._pool.workers import Workers
 from treadle._running.outcomes import Outcome
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from treadle._pool.jobs import AsyncResult, ImapIterator
+from treadle._pool.imap import ImapIterator
+from treadle._pool.results import AsyncResult
 
 if TYPE_CHECKING:
     from treadle._pool.pool import Pool
