@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 
 from treadle._pool.calls import CALL, STAR
 from treadle._pool.chunks import Chunks
-from treadle._pool.dropped import elsewhere, when_dropped
+from treadle._pool.dropped import when_dropped
 from treadle._pool.engine import Batch, Engine, Policy
 from treadle._pool.imap import ImapIterator, ImapJob
 from treadle._pool.settings import checked_policy
@@ -285,4 +285,4 @@ def _results(results: ImapIterator[T], deadline: float | None) -> Iterator[T]:
                 return
     finally:
         if not results._over:
-            elsewhere(results.close)  # a collection may have ended this generator
+            results._job.close_soon()  # a collection may have ended this generator

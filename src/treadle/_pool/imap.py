@@ -12,7 +12,7 @@ from treadle._core import Lock, Semaphore, SimpleQueue
 from treadle._errors import Empty
 from treadle._pool.calls import WHOLE
 from treadle._pool.chunks import Chunks
-from treadle._pool.dropped import when_dropped
+from treadle._pool.dropped import elsewhere, when_dropped
 from treadle._pool.engine import Engine, Policy
 from treadle._pool.results import NotReadyError
 from treadle._running.outcomes import Outcome
@@ -94,6 +94,13 @@ class ImapJob:
         self._room.release(2)
         self._engine.cancel_job(self)
 
+    def close_soon(self) -> None:
+        """As close(), for where a lock may be held: no more is drawn from now on."""
+        if not self._closed:
+            self._closed = True
+            self._room.release(2)
+            elsewhere(self._engine.cancel_job, self)
+
     # ---- Drawing
 
     def _feed(self, iterable: Iterable[Any]) -> None:
@@ -106,9 +113,9 @@ class ImapJob:
                 problem: BaseException | None = None
                 if singly:  # _drawn would cost more than all the rest here
                     acquire()
-                    part = list(islice(iterator, 1))
                     if self._closed:
                         break
+                    part = list(islice(iterator, 1))
                 else:
                     part, problem = self._drawn(iterator)
                 if part:
