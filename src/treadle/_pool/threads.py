@@ -25,6 +25,7 @@ from treadle._timers import Timer
 __all__ = ["ThreadCrew"]
 
 _FALSE_STARTS = 3  # workers in a row whose initializer failed: then the pool is given up
+_AGAIN = 0.1  # seconds until a task that has not heeded the end of its pool is told again
 _REPORTING = 0.001  # seconds after which values are told though the batch goes on
 
 
@@ -98,8 +99,9 @@ class ThreadCrew:
         with self._changing:
             for worker in self._workers:
                 worker.given_up = True  # what follows in its batch is not begun
-                if worker.call is not None:
-                    worker.call.stop(CancelledError)
+            calls = [worker.call for worker in self._workers if worker.call is not None]
+        for call in calls:
+            _stop_for_good(call)
         self._check_over()
 
     def pids(self) -> list[int]:
@@ -246,6 +248,16 @@ class ThreadCrew:
         error = TaskTimeoutError(f"{told}; it is stopped where it next runs Python code")
         batch.given_back = batch.function, batch.items
         self._engine.died(batch, step, Outcome(error=error))
+
+
+def _stop_for_good(call: Stoppable) -> None:
+    """Again and again: an exception that is raised amid a finalizer, which any allocation may run,
+    is reported there and goes no further.
+    """
+    if call.stop(CancelledError):
+        again = Timer(_AGAIN, _stop_for_good, (call,))
+        again.daemon = True
+        again.start()
 
 
 def _judged(error: BaseException, batch: Batch) -> BaseException:
