@@ -236,7 +236,7 @@ def test_the_statistics_of_a_condition(shared: bool) -> None:
         statistics = condition.statistics()
         assert statistics.lock is not None
         assert (statistics.waiting, statistics.lock.locked) == (0, True)
-    foreign = treadle.Condition(threading.Lock(), shared=shared)
+    foreign = treadle.Condition(threading.Lock(), shared=False)
     assert foreign.statistics().lock is None
 
 
