@@ -80,6 +80,7 @@ SUITES = {
                 "ConditionTests.test_ambiguous_loops": "sets _loop: treadle's belong to no loop",
                 "SemaphoreTests.test_acquire": _WAITERS,
                 "SemaphoreTests.test_acquire_cancel": _WAITERS,
+                "SemaphoreTests.test_acquire_fifo_order_4": _WAITERS,  # from 3.13 on
                 "SemaphoreTests.test_repr": _WAITERS,
                 "BarrierTests.test_reset_barrier_when_tasks_half_draining": (
                     "looks at _count, inside the pure Python class"
