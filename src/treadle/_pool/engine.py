@@ -286,13 +286,13 @@ class Engine:
 
     def erred(self, batch: Batch, index: int, outcome: Outcome, again: Any) -> None:
         """An item of a batch came to an error; again: as it is sent, if it may be retried."""
-        if index == WHOLE:
-            index, last = batch.told, batch.count
-        else:
-            last = index + 1
         with self._changing:
             if batch.told == batch.count:
                 return
+            if index == WHOLE:
+                index, last = batch.told, batch.count
+            else:
+                last = index + 1
             batch.told = last
         for each in range(index, last):
             self._fail_or_retry(batch, each, outcome, again)
@@ -368,9 +368,7 @@ class Engine:
         pause = min(policy.backoff * 2**batch.attempts, _LONGEST_PAUSE)
         if pause <= 0:
             self._send(again)
-        else:
-            self._enter(again)
-            self._pausing.add(again.serial)
+        elif self._enter(again, pausing=True):
             timer = Timer(pause, self._go_on, (again,))
             timer.daemon = True
             timer.start()
@@ -384,34 +382,26 @@ class Engine:
             self._pausing.discard(batch.serial)
         self.crew.send(batch)
 
-    def _enter(self, batch: Batch) -> None:
+    def _enter(self, batch: Batch, *, pausing: bool = False) -> bool:
+        """Note that it is outstanding; False, and its items fail, if nothing is run any more."""
         with self._changing:
-            if self.terminated or self.broken is not None:
-                error = self.broken or CancelledError(f"{self.label} was terminated")
-            else:
-                error = None
-                batch.serial = next(self._serials)
-                if batch.attempts == 0 and not batch.how & SURE:
-                    self.submitted += batch.count
-                self._batches[batch.serial] = batch
-                self.timed += batch.policy.timeout is not None
-        if error is not None:
-            for index in range(batch.first, batch.first + batch.count):
-                self._fail_one(batch.job, index, Outcome(error=error))
-
-    def _send(self, batch: Batch) -> None:
-        # As _enter, but for one call less: this is on the way of every task.
-        with self._changing:
-            dead = self.terminated or self.broken is not None
-            if not dead:
+            if not (self.terminated or self.broken is not None):
                 batch.serial = next(self._serials)
                 if batch.attempts == 0 and not batch.how & SURE:
                     self.submitted += batch.count
                 self._batches[batch.serial] = batch
                 if batch.policy.timeout is not None:
                     self.timed += 1
-        if dead:
-            self._enter(batch)
+                if pausing:
+                    self._pausing.add(batch.serial)
+                return True
+            error = self.broken or CancelledError(f"{self.label} was terminated")
+        for index in range(batch.first, batch.first + batch.count):
+            self._fail_one(batch.job, index, Outcome(error=error))
+        return False
+
+    def _send(self, batch: Batch) -> None:
+        if not self._enter(batch):
             return
         try:
             self.crew.send(batch)

@@ -15,7 +15,6 @@ import contextlib
 import multiprocessing
 import signal
 import threading
-from collections import Counter
 from collections.abc import Callable, Sequence
 from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
@@ -99,8 +98,8 @@ class ProcessCrew:
         }
         self._method = start_method or _default_start_method()
         self._class = process_class(self._method)
-        self._changing = Lock(shared=False)  # places, marks
-        self._marks: Counter[int] = Counter()
+        self._changing = Lock(shared=False)  # places, marked
+        self._marked: dict[int, set[int]] = {}  # serial numbers, by the mark that they share
         self._hurry = float("inf")  # the shortest timeout that any task had
         self._leaving = self._killed = False
         self._false_starts = 0
@@ -160,9 +159,11 @@ class ProcessCrew:
     def stop(self, batch: Batch, why: Outcome) -> bool:
         serial = batch.serial
         with self._changing:
-            self._marks[serial % Roster.MARKS] += 1
+            self._marked.setdefault(serial % Roster.MARKS, set()).add(serial)
             self._roster.mark(serial)
         self.stop_running(batch, why)
+        if self._engine.batch_of(serial) is None:  # it was over before it was marked
+            self.forget(batch)
         return False
 
     def stop_running(self, batch: Batch, why: Outcome) -> None:
@@ -173,9 +174,10 @@ class ProcessCrew:
     def forget(self, batch: Batch) -> None:
         mark = batch.serial % Roster.MARKS
         with self._changing:
-            self._marks[mark] -= 1
-            if self._marks[mark] <= 0:
-                del self._marks[mark]
+            marked = self._marked.get(mark, set())
+            marked.discard(batch.serial)
+            if not marked:
+                self._marked.pop(mark, None)
                 self._roster.unmark(batch.serial)
 
     def leave(self) -> None:
