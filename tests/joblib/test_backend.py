@@ -16,6 +16,7 @@ from joblib import Parallel, delayed
 
 import treadle
 import treadle.joblib
+from tests.sync.threads import until
 
 WORKERS = [{"kind": "thread"}, {"start_method": "fork"}]
 
@@ -128,8 +129,7 @@ def test_one_pool_serves_all_calls_of_a_block_and_ends_with_it() -> None:
         assert len(workers) <= 2
         del parallel
         gc.collect()
-    while threading.active_count() > before:
-        time.sleep(0.001)
+    until(lambda: threading.active_count() <= before)
 
 
 def test_another_number_of_workers_makes_another_pool() -> None:
