@@ -272,3 +272,35 @@ def test_settings_that_make_no_sense(
         treadle.Pool(1, kind="thread", **setting)
     with pytest.raises(ValueError, match=told):
         treadle.Executor(1, kind="thread", **setting)
+
+
+def test_a_retry_that_finds_no_memory_fails() -> None:
+    """Its pause is over in a thread that has nobody to tell but the task."""
+    with new_pool("fork") as pool:
+        crew = pool._workers.crew
+        put = crew.send
+        sent: list[object] = []
+
+        def full(batch: Any) -> None:
+            sent.append(batch)
+            if len(sent) > 1:
+                raise treadle.ArenaFullError("no more")
+            put(batch)
+
+        crew.send = full  # type: ignore[method-assign]
+        result = pool.apply_async(divmod, (1, 0), retries=1, backoff=0.001)
+        with pytest.raises(treadle.ArenaFullError, match="no more"):
+            result.get()
+
+
+def test_a_result_that_cannot_be_handled_breaks_the_pool_and_hangs_nobody() -> None:
+    with new_pool("fork") as pool:
+
+        def fail(*_: object) -> None:
+            raise RuntimeError("a bug")
+
+        result = pool.apply_async(abs, (-1,))
+        assert result.get() == 1
+        pool._workers.engine.delivered = fail  # type: ignore[method-assign]
+        with pytest.raises(RuntimeError, match="a bug"):
+            pool.apply_async(abs, (-1,)).get()

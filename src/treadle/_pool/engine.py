@@ -380,7 +380,7 @@ class Engine:
             if batch.serial not in self._pausing:  # cancelled meanwhile
                 return
             self._pausing.discard(batch.serial)
-        self.crew.send(batch)
+        self._hand_over(batch)
 
     def _enter(self, batch: Batch, *, pausing: bool = False) -> bool:
         """Note that it is outstanding; False, and its items fail, if nothing is run any more."""
@@ -401,8 +401,11 @@ class Engine:
         return False
 
     def _send(self, batch: Batch) -> None:
-        if not self._enter(batch):
-            return
+        if self._enter(batch):
+            self._hand_over(batch)
+
+    def _hand_over(self, batch: Batch) -> None:
+        """To the crew; where that fails, so do the items."""
         try:
             self.crew.send(batch)
         except BaseException as error:

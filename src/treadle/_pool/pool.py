@@ -53,8 +53,9 @@ class Pool:
     (``treadle[ui]``). Where stderr is no terminal there is none, unless rich is told that it is
     one (by ``TTY_COMPATIBLE=1`` in the environment).
 
-    The function may be a lambda or a closure. Used in a ``with``, the pool is terminated at the
-    end of the block.
+    The function may be a lambda or a closure; a worker rebuilds it once for calls that follow each
+    other, so what it keeps in itself lasts as long. Used in a ``with``, the pool is terminated at
+    the end of the block.
 
     >>> import treadle
     >>> with treadle.Pool(2, start_method="fork") as pool:

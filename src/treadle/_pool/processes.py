@@ -264,7 +264,9 @@ class ProcessCrew:
         try:
             self._results.put(message)
         except ArenaFullError:
-            Timer(_RETRY, self._tell, (message,)).start()
+            again = Timer(_RETRY, self._tell, (message,))
+            again.daemon = True
+            again.start()
         except ShutDown:  # all has ended
             pass
 
@@ -278,8 +280,11 @@ class ProcessCrew:
                 messages = self._results.get_many(_AT_ONCE, wait)
             except Empty:
                 messages = []
-            for message in messages:
-                self.handle(message)
+            try:
+                for message in messages:
+                    self.handle(message)
+            except Exception as error:  # nobody would hear of anything any more: say so
+                self._engine.give_up(error)
             wait = self._next_look() if self._hurry != float("inf") else None
         self._ends.close()
         self._results.shutdown(immediate=True)
