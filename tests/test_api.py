@@ -1,8 +1,4 @@
-"""The public surface: names, parameters, their kinds and defaults, as the contract has them.
-
-Whoever adds something public adds it to the table. Whoever changes a line of it breaks somebody's
-program. An added parameter must be optional.
-"""
+"""What is public is what the contract has (contract.py), and takes what that promises."""
 
 from __future__ import annotations
 
@@ -23,357 +19,13 @@ from typing import Any
 import pytest
 
 import treadle
+from tests.contract import ATTRIBUTE, CONTRACT
 
-_ATTRIBUTE = "an attribute"
-_EXIT = "kind, error, trace"
-
-# Class or function -> its parameters ("" is the call of the class itself) and its members.
-_POLICY = "*, timeout=None, retries=None, backoff=None, priority=None"
-_QUEUE = "maxsize=0, *, shared=True, name=None, persist=False, maxbytes=0, label=None"
-_CONTRACT: dict[str, dict[str, str]] = {
-    "Lock": {
-        "": "*, shared=True, name=None, persist=False, on_owner_death='raise', label=None",
-        "acquire": "blocking=True, timeout=-1",
-        "release": "",
-        "locked": "",
-        "recover": "timeout=-1",
-        "owner": _ATTRIBUTE,
-        "aio": _ATTRIBUTE,
-        "label": _ATTRIBUTE,
-        "shared": _ATTRIBUTE,
-        "name": _ATTRIBUTE,
-        "statistics": "",
-        "__enter__": "",
-        "__exit__": _EXIT,
-    },
-    "RLock": {
-        "": "*, shared=True, name=None, persist=False, on_owner_death='raise', label=None",
-        "acquire": "blocking=True, timeout=-1",
-        "release": "",
-        "locked": "",
-        "recover": "timeout=-1",
-        "owner": _ATTRIBUTE,
-        "aio": _ATTRIBUTE,
-        "label": _ATTRIBUTE,
-        "shared": _ATTRIBUTE,
-        "name": _ATTRIBUTE,
-        "statistics": "",
-        "__enter__": "",
-        "__exit__": _EXIT,
-    },
-    "RWLock": {
-        "": "*, shared=True, name=None, persist=False, on_owner_death='raise', label=None",
-        "acquire_read": "blocking=True, timeout=-1",
-        "acquire_write": "blocking=True, timeout=-1",
-        "release_read": "",
-        "release_write": "",
-        "read": "",
-        "write": "",
-        "locked": "",
-        "recover": "timeout=-1",
-        "owner": _ATTRIBUTE,
-        "readers": _ATTRIBUTE,
-        "aio": _ATTRIBUTE,
-        "label": _ATTRIBUTE,
-        "shared": _ATTRIBUTE,
-        "name": _ATTRIBUTE,
-        "statistics": "",
-    },
-    "Semaphore": {
-        "": "value=1, *, shared=True, name=None, persist=False, reclaim=False, label=None",
-        "acquire": "blocking=True, timeout=None",
-        "release": "n=1",
-        "get_value": "",
-        "aio": _ATTRIBUTE,
-        "label": _ATTRIBUTE,
-        "shared": _ATTRIBUTE,
-        "name": _ATTRIBUTE,
-        "statistics": "",
-        "__enter__": "",
-        "__exit__": _EXIT,
-    },
-    "BoundedSemaphore": {
-        "": "value=1, *, shared=True, name=None, persist=False, reclaim=True, label=None",
-        "acquire": "blocking=True, timeout=None",
-        "release": "n=1",
-        "get_value": "",
-        "aio": _ATTRIBUTE,
-        "label": _ATTRIBUTE,
-        "shared": _ATTRIBUTE,
-        "name": _ATTRIBUTE,
-        "statistics": "",
-        "__enter__": "",
-        "__exit__": _EXIT,
-    },
-    "Event": {
-        "": "*, shared=True, name=None, persist=False, label=None",
-        "set": "",
-        "clear": "",
-        "is_set": "",
-        "wait": "timeout=None",
-        "aio": _ATTRIBUTE,
-        "label": _ATTRIBUTE,
-        "shared": _ATTRIBUTE,
-        "name": _ATTRIBUTE,
-        "statistics": "",
-    },
-    "Latch": {
-        "": "count, *, shared=True, name=None, persist=False, label=None",
-        "count_down": "n=1",
-        "wait": "timeout=None",
-        "count": _ATTRIBUTE,
-        "aio": _ATTRIBUTE,
-        "label": _ATTRIBUTE,
-        "shared": _ATTRIBUTE,
-        "name": _ATTRIBUTE,
-        "statistics": "",
-    },
-    "Condition": {
-        "": "lock=None, *, shared=True, name=None, persist=False, label=None",
-        "acquire": "blocking=True, timeout=-1",
-        "release": "",
-        "wait": "timeout=None",
-        "wait_for": "predicate, timeout=None",
-        "notify": "n=1",
-        "notify_all": "",
-        "locked": "",
-        "recover": "timeout=-1",
-        "owner": _ATTRIBUTE,
-        "aio": _ATTRIBUTE,
-        "label": _ATTRIBUTE,
-        "shared": _ATTRIBUTE,
-        "name": _ATTRIBUTE,
-        "statistics": "",
-        "__enter__": "",
-        "__exit__": _EXIT,
-    },
-    "Barrier": {
-        "": "parties, action=None, timeout=None, *, shared=True, name=None, persist=False,"
-        " label=None",
-        "wait": "timeout=None",
-        "reset": "",
-        "abort": "",
-        "parties": _ATTRIBUTE,
-        "n_waiting": _ATTRIBUTE,
-        "broken": _ATTRIBUTE,
-        "aio": _ATTRIBUTE,
-        "label": _ATTRIBUTE,
-        "shared": _ATTRIBUTE,
-        "name": _ATTRIBUTE,
-        "statistics": "",
-    },
-    "Queue": {
-        "": _QUEUE,
-        "put": "item, block=True, timeout=None",
-        "put_nowait": "item",
-        "put_many": "items, timeout=None",
-        "get": "block=True, timeout=None, *, copy=True",
-        "get_nowait": "",
-        "get_many": "max_items, timeout=None",
-        "lease": "timeout=None, *, copy=True",
-        "task_done": "",
-        "join": "timeout=None",
-        "shutdown": "immediate=False",
-        "qsize": "",
-        "empty": "",
-        "full": "",
-        "maxsize": _ATTRIBUTE,
-        "maxbytes": _ATTRIBUTE,
-        "is_shutdown": _ATTRIBUTE,
-        "aio": _ATTRIBUTE,
-        "label": _ATTRIBUTE,
-        "shared": _ATTRIBUTE,
-        "name": _ATTRIBUTE,
-        "statistics": "",
-        "__iter__": "",
-    },
-    "Lease": {
-        "item": _ATTRIBUTE,
-        "deliveries": _ATTRIBUTE,
-        "ack": "",
-        "nack": "",
-        "__enter__": "",
-        "__exit__": _EXIT,
-    },
-    "Pipe": {"": "duplex=True, *, label=None"},
-    "Connection": {
-        "send": "obj",
-        "send_bytes": "buf, offset=0, size=None",
-        "recv": "",
-        "recv_bytes": "maxlength=None",
-        "recv_bytes_into": "buf, offset=0",
-        "poll": "timeout=0.0",
-        "fileno": "",
-        "close": "",
-        "closed": _ATTRIBUTE,
-        "readable": _ATTRIBUTE,
-        "writable": _ATTRIBUTE,
-        "aio": _ATTRIBUTE,
-        "label": _ATTRIBUTE,
-        "statistics": "",
-        "__enter__": "",
-        "__exit__": _EXIT,
-    },
-    "Fifo": {
-        "": "path, mode='r', *, permissions=0o600, raw=False, persistent=False, timeout=None",
-        "send": "value, timeout=None",
-        "recv": "timeout=None",
-        "send_bytes": "data, offset=0, size=None, timeout=None",
-        "recv_bytes": "timeout=None",
-        "poll": "timeout=0.0",
-        "read": "size=-1, timeout=None",
-        "write": "data, timeout=None",
-        "makefile": "encoding=None, errors=None, newline=None, *, binary=False",
-        "path": _ATTRIBUTE,
-        "mode": _ATTRIBUTE,
-        "raw": _ATTRIBUTE,
-        "closed": _ATTRIBUTE,
-        "fileno": "",
-        "close": "",
-        "__enter__": "",
-        "__exit__": _EXIT,
-    },
-    "Timer": {
-        "": "interval, function, args=None, kwargs=None",
-        "start": "",
-        "cancel": "",
-        "join": "timeout=None",
-        "run": "",
-        "is_alive": "",
-        "fired": _ATTRIBUTE,
-        "name": _ATTRIBUTE,
-        "daemon": _ATTRIBUTE,
-        "ident": _ATTRIBUTE,
-        "native_id": _ATTRIBUTE,
-        "statistics": "",
-    },
-    "Thread": {
-        "": "group=None, target=None, name=None, args=(), kwargs=None, *, daemon=None",
-        "start": "",
-        "run": "",
-        "join": "timeout=None",
-        "is_alive": "",
-        "result": "timeout=None",
-        "exception": "timeout=None",
-        "aio": _ATTRIBUTE,
-        "name": _ATTRIBUTE,
-        "daemon": _ATTRIBUTE,
-        "ident": _ATTRIBUTE,
-        "native_id": _ATTRIBUTE,
-        **dict.fromkeys(("getName", "setName", "isDaemon", "setDaemon"), _ATTRIBUTE),  # deprecated
-    },
-    "Process": {
-        "": "group=None, target=None, name=None, args=(), kwargs=None, *, daemon=None",
-        "start": "",
-        "run": "",
-        "join": "timeout=None",
-        "is_alive": "",
-        "result": "timeout=None",
-        "exception": "timeout=None",
-        "terminate": "",
-        "kill": "",
-        "close": "",
-        "aio": _ATTRIBUTE,
-        "name": _ATTRIBUTE,
-        "daemon": _ATTRIBUTE,
-        "pid": _ATTRIBUTE,
-        "ident": _ATTRIBUTE,
-        "exitcode": _ATTRIBUTE,
-        "sentinel": _ATTRIBUTE,
-        "authkey": _ATTRIBUTE,
-    },
-    "Group": {
-        "": "",
-        "thread": _ATTRIBUTE,  # they take a function and its arguments
-        "process": _ATTRIBUTE,
-        "task": _ATTRIBUTE,
-        "cancel": "",
-        "__enter__": "",
-        "__exit__": _ATTRIBUTE,
-    },
-    "Pool": {
-        "": "workers=None, *, kind='process', initializer=None, initargs=(),"
-        " max_tasks_per_worker=None, timeout=None, retries=0, backoff=0.0, priority=0,"
-        " memory_limit=None, start_method=None, pin=False, blas_threads=None, label=None",
-        "apply": f"func, args=(), kwds=None, {_POLICY}",
-        "apply_async": f"func, args=(), kwds=None, callback=None, error_callback=None, {_POLICY}",
-        "map": f"func, iterable, chunksize=None, {_POLICY}",
-        "map_async": "func, iterable, chunksize=None, callback=None, error_callback=None,"
-        f" {_POLICY}",
-        "starmap": f"func, iterable, chunksize=None, {_POLICY}",
-        "starmap_async": "func, iterable, chunksize=None, callback=None, error_callback=None,"
-        f" {_POLICY}",
-        "imap": f"func, iterable, chunksize=1, {_POLICY}, buffersize=None",
-        "imap_unordered": f"func, iterable, chunksize=1, {_POLICY}, buffersize=None",
-        "close": "",
-        "terminate": "",
-        "join": "",
-        "aio": _ATTRIBUTE,
-        "statistics": "",
-        "__enter__": "",
-        "__exit__": _EXIT,
-    },
-    "PoolView": {  # made by a pool; its methods are awaited
-        "apply": _ATTRIBUTE,
-        "map": _ATTRIBUTE,
-        "starmap": _ATTRIBUTE,
-        "imap": _ATTRIBUTE,
-        "imap_unordered": _ATTRIBUTE,
-        "join": _ATTRIBUTE,
-    },
-    "AsyncResult": {
-        "get": "timeout=None",
-        "wait": "timeout=None",
-        "ready": "",
-        "successful": "",
-        "cancel": "",
-    },
-    "ImapIterator": {
-        "next": "timeout=None",
-        "close": "",
-        "__next__": "timeout=None",
-        "__iter__": "",
-    },
-    "Executor": {
-        "": "max_workers=None, *, kind='process', initializer=None, initargs=(),"
-        " max_tasks_per_worker=None, timeout=None, retries=0, backoff=0.0, priority=0,"
-        " memory_limit=None, start_method=None, pin=False, blas_threads=None, label=None",
-        "submit": _ATTRIBUTE,  # takes a function and its arguments
-        "map": _ATTRIBUTE,  # takes a function and its iterables
-        "shutdown": "wait=True, *, cancel_futures=False",
-        "statistics": "",
-        "__enter__": "",
-        "__exit__": "exc_type, exc_val, exc_tb",
-    },
-    "Future": {
-        "cancel": "",
-        "running": "",
-        "result": "timeout=None",
-        "exception": "timeout=None",
-        "cancelled": "",
-        "done": "",
-        "add_done_callback": "fn",
-        **dict.fromkeys(  # of the standard library, for those who make futures
-            ("set_result", "set_exception", "set_running_or_notify_cancel"), _ATTRIBUTE
-        ),
-    },
-    "Worker": {"index": _ATTRIBUTE, "label": _ATTRIBUTE, "state": _ATTRIBUTE},
-    "current_worker": {"": ""},
-    "arena_statistics": {"": ""},
-    "set_arena_limit": {"": "size"},
-    "sweep": {"": ""},
-    "unlink": {"": "name"},
-}
-_CONTRACT["MapResult"] = _CONTRACT["AsyncResult"]
-_CONTRACT |= dict.fromkeys(("LifoQueue", "PriorityQueue"), _CONTRACT["Queue"])
-_CONTRACT["SimpleQueue"] = _CONTRACT["Queue"] | {
-    "": "*, shared=True, name=None, persist=False, label=None"
-}
 _CALLS = [
     (name, member, parameters)
-    for name, members in _CONTRACT.items()
+    for name, members in CONTRACT.items()
     for member, parameters in members.items()
-    if parameters != _ATTRIBUTE
+    if parameters != ATTRIBUTE
 ]
 _each_call = pytest.mark.parametrize(
     ("name", "member", "parameters"), _CALLS, ids=[".".join(call[:2]).strip(".") for call in _CALLS]
@@ -381,10 +33,10 @@ _each_call = pytest.mark.parametrize(
 _COUNTED = {"Barrier", "Latch"}  # which are made with a number
 _OBJECTS: dict[str, Callable[..., Any]] = {
     name: functools.partial(getattr(treadle, name), *([2] if name in _COUNTED else []))
-    for name, members in _CONTRACT.items()
+    for name, members in CONTRACT.items()
     if "label" in members and "" in members
 }
-_WITH_STORAGES = [name for name in _OBJECTS if "shared=True" in _CONTRACT[name][""]]
+_WITH_STORAGES = [name for name in _OBJECTS if "shared=True" in CONTRACT[name][""]]
 _each_object = pytest.mark.parametrize("name", _OBJECTS)
 
 
@@ -393,7 +45,7 @@ _each_object = pytest.mark.parametrize("name", _OBJECTS)
 
 def test_the_public_names_are_those_of_the_contract() -> None:
     assert set(treadle.__all__) == {
-        *_CONTRACT,
+        *CONTRACT,
         *_ERRORS,
         "Empty",
         "Full",
@@ -405,10 +57,10 @@ def test_the_public_names_are_those_of_the_contract() -> None:
     assert sorted(set(treadle.__all__)) == treadle.__all__
 
 
-@pytest.mark.parametrize("name", [name for name in _CONTRACT if name[0].isupper()])
+@pytest.mark.parametrize("name", [name for name in CONTRACT if name[0].isupper()])
 def test_the_members_are_those_of_the_contract(name: str) -> None:
     members = {member for member in dir(getattr(treadle, name)) if not member.startswith("_")}
-    assert members == {member for member in _CONTRACT[name] if not member.startswith("__")} - {""}
+    assert members == {member for member in CONTRACT[name] if not member.startswith("__")} - {""}
 
 
 def _parameters(subject: Callable[..., Any]) -> list[Parameter]:
@@ -527,7 +179,7 @@ _SAMPLES_OF: dict[tuple[str, str], dict[str, Any]] = {
     ("Fifo", "send_bytes"): {"size": 3},
     ("Connection", "send_bytes"): {"size": 3},
     **{(name, call): {"timeout": 60} for name in _RUNNING for call in _OF_THE_STARTED},
-    **{(name, call): {"timeout": 60} for name in _OF_A_POOL for call in _CONTRACT[name] if call},
+    **{(name, call): {"timeout": 60} for name in _OF_A_POOL for call in CONTRACT[name] if call},
     **{(name, ""): {"kind": "process", "timeout": 60} for name in _POOLS},
 }
 
