@@ -18,6 +18,7 @@ _ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
+@pytest.mark.watchdog(300)
 @pytest.mark.parametrize("start_method", ["fork", "spawn", "forkserver"])
 def test_the_interpreters_own_tests_of_processes_pass(start_method: str) -> None:
     done = subprocess.run(

@@ -37,6 +37,7 @@ include "channels.pxi"
 include "stops.pxi"
 include "rosters.pxi"
 include "batches.pxi"
+include "serving.pxi"
 
 _install()
 _show_rings_to_collector()

@@ -41,9 +41,11 @@ cdef class _ByValueStore(_Store):
 
     # ---- Putting
 
-    cdef int _put_entries(self, const char* entries, uint32_t count, int64_t timeout) except -1:
+    cdef int _put_entries(self, const char* entries, uint32_t count, int64_t timeout, bint some=False) except -1:
+        """Returns how many were put; some: fewer than all if there is no memory for more."""
         cdef Taken accepted
         cdef int result
+        cdef uint32_t put = 0
         cdef double deadline = 0
         if timeout != FOREVER and timeout != 0 and count > 1:
             deadline = time.monotonic() + timeout / 1e9
@@ -51,10 +53,12 @@ cdef class _ByValueStore(_Store):
             result = self.hand_over(entries, count, timeout, &accepted)
             _tell()
             if result != DONE:
+                if some and put != 0 and result == NO_MEMORY:
+                    return <int>put
                 _refuse(result, "another item", self.handle.mapping)
-            count -= accepted.items
-            if count == 0:
-                return 0
+            put += accepted.items
+            if put == count:
+                return <int>put
             entries += accepted.bytes
             if deadline != 0:
                 timeout = _nanoseconds(max(deadline - time.monotonic(), 0.0))

@@ -224,6 +224,7 @@ cdef extern from "sync_ops.hpp" namespace "treadle::core" nogil:
     cppclass RosterBody "treadle::core::RosterBody<treadle::core::SharedWorld>":
         Marks marks
         uint32_t seats
+    int64_t monotonic_ns "treadle::platform::now"()
     int64_t monotonic_coarse_ns "treadle::platform::now_coarse"()
     bint make_roster(Mapping*, Token, uint32_t, Handle&)
     Seat& seat_at(RosterBody*, uint32_t)

@@ -26,6 +26,14 @@ cdef class _OrderedStore(_ByValueStore):
             free(w.grown)
 
     cdef int put_many(self, object items, int64_t ns) except -1:
+        self._put_batch(items, ns, False)
+        return 0
+
+    cdef int put_some(self, object items) except -1:
+        """Puts as many of these, from the first on, as there is memory for; returns how many. Raises if it is none."""
+        return self._put_batch(items, FOREVER, True)
+
+    cdef int _put_batch(self, object items, int64_t ns, bint some) except -1:
         cdef uint64_t words[SHORT_RECORD_WORDS]
         cdef char* start = <char*>words
         cdef KeyWriter w = KeyWriter(start, 0, SHORT_KEY, NULL)
@@ -46,12 +54,10 @@ cdef class _OrderedStore(_ByValueStore):
                 memcpy(records + size, w.base, bytes)
                 size += bytes
                 count += 1
-            if count != 0:
-                self._put_entries(records, count, ns)
+            return 0 if count == 0 else self._put_entries(records, count, ns, some)
         finally:
             free(w.grown)
             free(records)
-        return 0
 
     cdef object prepare(self, list items):
         cdef uint64_t words[SHORT_RECORD_WORDS]

@@ -9,15 +9,15 @@ A *batch* is what a worker takes at once: one function, and items that each beco
             (RETURNED, serial, how, function, items)       not run, see worker.py
             (READY, seat) (BROKEN, seat, error, trace) (DIED, seat)
 
-Items and values are a tuple where all are plain, which goes as it is, and otherwise a list of
-packed ones: each by itself, so that one that cannot be rebuilt costs itself alone. The queue of
-tasks orders by as much of a task as has an order, and keeps that twice; so many plain items are
-enclosed in a list, which has none.
+Items and values are a tuple where all are plain, which goes as it is (many numbers as bytes), and
+otherwise a list of packed ones: each by itself, so that one that cannot be rebuilt costs itself
+alone. The queue of tasks orders by as much of a task as has an order, and keeps that twice; so many
+plain items are enclosed in a list, which has none.
 """
 
 from __future__ import annotations
 
-from treadle._core import plain
+from treadle._core import packed_numbers, plain, unpacked_numbers
 from treadle._errors import TaskError
 from treadle._running.portable import pack, resendable
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from treadle._running.portable import Packed
 
-    Items = tuple[Any, ...] | list[Packed]
+    Items = tuple[Any, ...] | bytes | list[Packed]
 
 __all__ = [
     "BROKEN",
@@ -37,6 +37,7 @@ __all__ = [
     "ENCLOSED",
     "ERROR",
     "LANE",
+    "MANY_NUMBERS",
     "MAP",
     "READY",
     "RETRY",
@@ -55,6 +56,9 @@ __all__ = [
 VALUES, ERROR, RETURNED, READY, BROKEN, DIED = range(6)
 WHOLE = -1
 """The index of an error that is the whole batch's."""
+
+MANY_NUMBERS = 16
+"""So many of them, or more, go as bytes."""
 
 _LONG = 1024  # what is longer is packed: the order of tasks is not to hold a copy
 
@@ -81,10 +85,17 @@ def caller(how: int, function: Callable[..., Any]) -> Callable[[Any], Any]:
     return lambda item: function(*item[0], **item[1])
 
 
-def packed_items(how: int, items: Sequence[Any]) -> Items:
-    """The items of a batch as they are sent. Raises what pickling one of them raises."""
+def packed_items(how: int, items: Sequence[Any], *, apart: bool = False) -> Items:
+    """The items of a batch as they are sent; apart: each may be cut off, as a batch of its own.
+
+    Raises what pickling one of them raises.
+    """
     way = how & _WAY
     if way == MAP:
+        if not apart and len(items) >= MANY_NUMBERS:
+            numbers = packed_numbers(items)
+            if numbers is not None:
+                return numbers
         if plain(items, _LONG):
             return tuple(items)
     elif way == STAR:
@@ -98,6 +109,8 @@ def packed_items(how: int, items: Sequence[Any]) -> Items:
 
 def resendable_items(items: Items) -> Items:
     """Items that arrived, to be sent on."""
+    if type(items) is bytes:
+        return unpacked_numbers(items)
     return [resendable(packed) for packed in items] if type(items) is list else items
 
 

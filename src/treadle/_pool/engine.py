@@ -28,7 +28,7 @@ from treadle._pool.calls import RETRY, SURE, WHOLE, task_name, unsendable
 from treadle._running.outcomes import Outcome
 from treadle._timers import Timer
 
-__all__ = ["Batch", "Crew", "Engine", "Job", "Policy"]
+__all__ = ["Batch", "Crew", "Engine", "Job", "News", "Part", "Policy"]
 
 _LONGEST_PAUSE = 60.0  # seconds before a retry
 
@@ -43,13 +43,20 @@ class Policy:
     priority: int = 0  # higher ones are taken before lower ones
 
 
+Part = tuple[int, Sequence[Any], float]
+"""From that item of a job on, these values, and the seconds that they took."""
+
+News = tuple[Batch, int, Sequence[Any], float]
+"""As Part, of a batch."""
+
+
 class Job(Protocol):
     """What hears of results; not under any lock of the engine's, and in any thread."""
 
     function: Callable[..., Any]
 
-    def _deliver(self, index: int, values: Sequence[Any], seconds: float) -> None:
-        """The items from ``index`` on came to these values; ``seconds``: what that took."""
+    def _deliver(self, parts: Sequence[Part]) -> None:
+        """Items came to values."""
 
     def _fail(self, index: int, outcome: Outcome) -> None:
         """An item came to an error."""
@@ -64,11 +71,11 @@ class Crew(Protocol):
     def prepared(self, function: Callable[..., Any]) -> Any:
         """The function as it is sent."""
 
-    def prepared_items(self, how: int, items: Sequence[Any]) -> Any:
-        """Items as they are sent."""
+    def prepared_items(self, how: int, items: Sequence[Any], *, apart: bool = False) -> Any:
+        """Items as they are sent; apart: a slice of them is to be sent by itself."""
 
-    def send(self, batch: Batch) -> None:
-        """Have a worker run it."""
+    def send(self, batches: Sequence[Batch]) -> int:
+        """Have workers run them. Returns how many were sent; raises why the first cannot be."""
 
     def stop(self, batch: Batch, why: Outcome) -> bool:
         """Stop the worker that runs it, or keep all from running it; True if it is gone at once."""
@@ -153,8 +160,26 @@ class Engine:
             self._submit_singly(job, how, items, first, policy, sent)
             return None
         batch = Batch(job, sent, how, prepared, first, policy)
-        self._send(batch)
+        self._send((batch,))
         return batch
+
+    def submit_each(
+        self, job: Job, how: int, items: Sequence[Any], first: int, policy: Policy, sent: Any
+    ) -> Sequence[Batch]:
+        """As ``submit`` for each item by itself, with less effort; returns the batches."""
+        if policy.retries:
+            how |= RETRY
+        try:
+            prepared = self.crew.prepared_items(how, items, apart=True)
+        except Exception:
+            self._submit_singly(job, how, items, first, policy, sent)
+            return ()
+        batches = [
+            Batch(job, sent, how, prepared[at : at + 1], first + at, policy)
+            for at in range(len(items))
+        ]
+        self._send(batches)
+        return batches
 
     def _submit_singly(
         self, job: Job, how: int, items: Sequence[Any], first: int, policy: Policy, sent: Any
@@ -168,7 +193,7 @@ class Engine:
                 what = f"the arguments of {task_name(job.function)} cannot be sent"
                 self._fail_one(job, index, Outcome(error=unsendable(what, error)))
             else:
-                self._send(Batch(job, sent, how, prepared, index, policy))
+                self._send((Batch(job, sent, how, prepared, index, policy),))
 
     def cancel(self, batch: Batch) -> bool:
         """Have a batch not run, or no further; its job is not told. False: it is over already."""
@@ -263,26 +288,34 @@ class Engine:
 
     # ---- For the crew
 
-    def delivered(self, batch: Batch, index: int, values: Sequence[Any], seconds: float) -> None:
-        """Items of a batch came to these values; index: within the batch."""
-        told = index + len(values)
+    def delivered(self, news: Sequence[News]) -> None:
+        """Items of batches came to values."""
+        parts: dict[Job, list[Part]] = {}
+        over: list[Batch] = []
         with self._changing:
-            if batch.told == batch.count:
-                return
-            batch.told = told
-            self.finished += len(values)
-            over = told == batch.count
-            if over:  # as _forget, under the same lock
-                self._batches.pop(batch.serial, None)
-                if batch.policy.timeout is not None:
-                    self.timed -= 1
-        if not batch.cancelled:
-            batch.job._deliver(batch.first + index, values, seconds)
-        if over:
-            if batch.cancelled:
-                self.crew.forget(batch)
-            if self.closed:
-                self._leave_if_done()
+            for batch, index, values, seconds in news:
+                if batch.told == batch.count:
+                    continue
+                batch.told = told = index + len(values)
+                self.finished += len(values)
+                if told == batch.count:  # as _forget, under the same lock
+                    self._batches.pop(batch.serial, None)
+                    if batch.policy.timeout is not None:
+                        self.timed -= 1
+                    if batch.cancelled:
+                        over.append(batch)
+                if not batch.cancelled:
+                    part = batch.first + index, values, seconds
+                    if (others := parts.get(batch.job)) is None:
+                        parts[batch.job] = [part]
+                    else:
+                        others.append(part)
+        for job, its in parts.items():
+            job._deliver(its)
+        for batch in over:
+            self.crew.forget(batch)
+        if self.closed:
+            self._leave_if_done()
 
     def erred(self, batch: Batch, index: int, outcome: Outcome, again: Any) -> None:
         """An item of a batch came to an error; again: as it is sent, if it may be retried."""
@@ -344,7 +377,7 @@ class Engine:
             how, first = batch.how | SURE, batch.first + start
             function, part = batch.function, items[start:stop]
             rest = Batch(batch.job, function, how, part, first, batch.policy, batch.attempts)
-            self._send(rest)
+            self._send((rest,))
             if batch.cancelled:  # meanwhile
                 self.cancel(rest)
 
@@ -367,8 +400,8 @@ class Engine:
             self.retried += 1
         pause = min(policy.backoff * 2**batch.attempts, _LONGEST_PAUSE)
         if pause <= 0:
-            self._send(again)
-        elif self._enter(again, pausing=True):
+            self._send((again,))
+        elif self._enter((again,), pausing=True):
             timer = Timer(pause, self._go_on, (again,))
             timer.daemon = True
             timer.start()
@@ -380,41 +413,48 @@ class Engine:
             if batch.serial not in self._pausing:  # cancelled meanwhile
                 return
             self._pausing.discard(batch.serial)
-        self._hand_over(batch)
+        self._hand_over((batch,))
 
-    def _enter(self, batch: Batch, *, pausing: bool = False) -> bool:
-        """Note that it is outstanding; False, and its items fail, if nothing is run any more."""
+    def _enter(self, batches: Sequence[Batch], *, pausing: bool = False) -> bool:
+        """Note that they are outstanding; False, and their items fail, if nothing runs any more."""
         with self._changing:
             if not (self.terminated or self.broken is not None):
-                batch.serial = next(self._serials)
-                if batch.attempts == 0 and not batch.how & SURE:
-                    self.submitted += batch.count
-                self._batches[batch.serial] = batch
-                if batch.policy.timeout is not None:
-                    self.timed += 1
-                if pausing:
-                    self._pausing.add(batch.serial)
+                for batch in batches:
+                    batch.serial = serial = next(self._serials)
+                    if batch.attempts == 0 and not batch.how & SURE:
+                        self.submitted += batch.count
+                    self._batches[serial] = batch
+                    if batch.policy.timeout is not None:
+                        self.timed += 1
+                    if pausing:
+                        self._pausing.add(serial)
                 return True
             error = self.broken or CancelledError(f"{self.label} was terminated")
-        for index in range(batch.first, batch.first + batch.count):
-            self._fail_one(batch.job, index, Outcome(error=error))
+        for batch in batches:
+            for index in range(batch.first, batch.first + batch.count):
+                self._fail_one(batch.job, index, Outcome(error=error))
         return False
 
-    def _send(self, batch: Batch) -> None:
-        if self._enter(batch):
-            self._hand_over(batch)
+    def _send(self, batches: Sequence[Batch]) -> None:
+        if self._enter(batches):
+            self._hand_over(batches)
 
-    def _hand_over(self, batch: Batch) -> None:
-        """To the crew; where that fails, so do the items."""
-        try:
-            self.crew.send(batch)
-        except BaseException as error:
-            told = self._take_what_is_left(batch)
-            self._forget(batch)
-            if not isinstance(error, Exception):
+    def _hand_over(self, batches: Sequence[Batch]) -> None:
+        """To the crew; the items of a batch where that fails do so, too."""
+        while batches:
+            try:
+                batches = batches[self.crew.send(batches) :]
+            except Exception as error:
+                batch, batches = batches[0], batches[1:]
+                told = self._take_what_is_left(batch)
+                self._forget(batch)
+                for index in range(batch.first + told, batch.first + batch.count):
+                    self._fail_one(batch.job, index, Outcome(error=error))
+            except BaseException:  # an interrupt: whoever called hears of it
+                for batch in batches:
+                    self._take_what_is_left(batch)
+                    self._forget(batch)
                 raise
-            for index in range(batch.first + told, batch.first + batch.count):
-                self._fail_one(batch.job, index, Outcome(error=error))
 
     def _fail_one(self, job: Job, index: int, outcome: Outcome) -> None:
         with self._changing:

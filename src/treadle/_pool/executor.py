@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 from treadle._pool.calls import CALL, STAR
 from treadle._pool.chunks import Chunks
 from treadle._pool.dropped import when_dropped
-from treadle._pool.engine import Batch, Engine, Policy
+from treadle._pool.engine import Batch, Engine, Part, Policy
 from treadle._pool.imap import ImapIterator, ImapJob
 from treadle._pool.settings import checked_policy
 from treadle._pool.worker import Setup
@@ -85,9 +85,10 @@ class _Call:
         self.function = function
         self.future = future
 
-    def _deliver(self, index: int, values: Sequence[Any], seconds: float) -> None:
+    def _deliver(self, parts: Sequence[Part]) -> None:
+        _, (value,), _ = parts[0]
         with contextlib.suppress(concurrent.futures.InvalidStateError):  # cancelled meanwhile
-            self.future.set_result(values[0])
+            self.future.set_result(value)
         self.future._batch = None  # which holds the function and its arguments
 
     def _draw_freely(self) -> None:

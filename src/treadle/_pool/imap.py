@@ -13,7 +13,7 @@ from treadle._errors import Empty
 from treadle._pool.calls import WHOLE
 from treadle._pool.chunks import Chunks
 from treadle._pool.dropped import elsewhere, when_dropped
-from treadle._pool.engine import Engine, Policy
+from treadle._pool.engine import Engine, Part, Policy
 from treadle._pool.results import NotReadyError
 from treadle._running.outcomes import Outcome
 
@@ -22,6 +22,8 @@ __all__ = ["ImapIterator", "ImapJob"]
 T = TypeVar("T")
 
 _NO_BOUND = 1 << 29  # items
+_LOT = 64  # items sent at once
+_AT_HAND = (list, tuple, range, str, bytes)  # no item keeps one waiting, or raises
 _LOTS = 4  # in which the room of an iterator is given back
 
 
@@ -108,26 +110,23 @@ class ImapJob:
         try:
             sent = self._engine.crew.prepared(self.function)
             iterator = iter(iterable)
-            singly, acquire = self._chunks.singly, self._room.acquire
+            at_once = _LOT if type(iterable) in _AT_HAND else 1
             while not self._closed:
                 problem: BaseException | None = None
-                if singly:  # _drawn would cost more than all the rest here
-                    acquire()
-                    if self._closed:
-                        break
-                    part = list(islice(iterator, 1))
+                if self._chunks.singly:  # _drawn would cost more than all the rest here
+                    room = self._room_for(at_once)
+                    part = list(islice(iterator, room))
+                    over = len(part) < room  # what room is left is nobody's to give back
                 else:
                     part, problem = self._drawn(iterator)
+                    over = not part and problem is None
                 if part:
-                    batch = self._engine.submit(self, self._how, part, index, self._policy, sent)
-                    index += len(part)
-                    if batch is not None and self._closed:  # meanwhile
-                        self._engine.cancel(batch)
-                    del part, batch
-                elif problem is None:
-                    break
+                    index = self._submit(part, index, sent)
+                    del part
                 if problem is not None:
                     raise problem
+                if over:
+                    break
         except BaseException as error:
             self._fail(index, Outcome(error=error))
             index += 1
@@ -135,6 +134,28 @@ class ImapJob:
         finally:
             self._set_length(index)
             self._engine.fed(self)
+
+    def _room_for(self, items: int) -> int:
+        """How many of these may be drawn; waits for the first."""
+        acquire = self._room.acquire
+        acquire()
+        room = 1
+        while room < items and acquire(False):
+            room += 1
+        return 0 if self._closed else room
+
+    def _submit(self, part: list[Any], index: int, sent: Any) -> int:
+        """Returns the index of the next."""
+        given = self._how, part, index, self._policy, sent
+        if self._chunks.singly:
+            batches = self._engine.submit_each(self, *given)
+        else:
+            batch = self._engine.submit(self, *given)
+            batches = () if batch is None else (batch,)
+        if self._closed:  # meanwhile
+            for batch in batches:
+                self._engine.cancel(batch)
+        return index + len(part)
 
     def _drawn(self, iterator: Iterator[Any]) -> tuple[list[Any], BaseException | None]:
         """Items for a chunk, and what the input raised after them; no item where it has ended."""
@@ -151,11 +172,13 @@ class ImapJob:
 
     # ---- For the engine
 
-    def _deliver(self, index: int, values: Sequence[Any], seconds: float) -> None:
+    def _deliver(self, parts: Sequence[Part]) -> None:
         """As engine.Job says."""
         with self._changing:
-            self._chunks.took(len(values), seconds)
-            self._put(index, values)
+            if not self._chunks.singly:
+                for _, values, seconds in parts:
+                    self._chunks.took(len(values), seconds)
+            self._put([(index, values) for index, values, _ in parts])
 
     def _fail(self, index: int, outcome: Outcome) -> None:
         """As engine.Job says."""
@@ -167,7 +190,7 @@ class ImapJob:
                 self.results.put(_Failed(outcome))
                 self.results.put(_END)
             else:
-                self._put(index, (_Failed(outcome),))
+                self._put([(index, (_Failed(outcome),))])
 
     def _draw_freely(self) -> None:
         """As engine.Job says."""
@@ -175,24 +198,27 @@ class ImapJob:
             self._freely = True
             self._room.release(_NO_BOUND)
 
-    def _put(self, index: int, values: Sequence[Any]) -> None:
+    def _put(self, parts: Sequence[tuple[int, Sequence[Any]]]) -> None:
+        """On to the consumer, as far as it is their turn."""
+        due: list[Any] = []
         if not self._ordered:
-            self._next += len(values)
-            self.results.put_many(values)
-        elif index != self._next:
-            self._waiting[index] = values
-            return
+            for _, values in parts:
+                due.extend(values)
+            self._next += len(due)
         else:
             waiting = self._waiting
-            while True:
-                self.results.put_many(values)
-                self._next += len(values)
-                if not waiting:
-                    break
-                following = waiting.pop(self._next, None)
-                if following is None:
-                    break
-                values = following
+            for index, values in parts:
+                if index != self._next:
+                    waiting[index] = values
+                    continue
+                while True:
+                    due.extend(values)
+                    self._next += len(values)
+                    if not waiting or (following := waiting.pop(self._next, None)) is None:
+                        break
+                    values = following
+        if due:
+            self.results.put_many(due)
         if self._next == self._length:
             self.results.put(_END)
 

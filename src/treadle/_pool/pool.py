@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -325,7 +325,11 @@ class Pool:
         error_callback: Callable[[BaseException], object] | None = None,
     ) -> MapResult[T]:
         self._engine.check_open()
-        items: list[Any] = list(iterable) if how == MAP else [tuple(each) for each in iterable]
+        items: Sequence[Any]
+        if how == STAR:
+            items = [tuple(each) for each in iterable]
+        else:  # a range makes its items as they are sent
+            items = iterable if type(iterable) is range else list(iterable)
         count = self._workers.count
         chunks = Chunks(count, chunksize)
         job = self._engine, func, how, items, chunks, count, policy, callback, error_callback, self

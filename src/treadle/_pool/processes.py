@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
 
-from treadle._core import Lock, PriorityQueue, Queue, Roster
+from treadle._core import Lock, PriorityQueue, Queue, Roster, put_tasks, unpacked_numbers
 from treadle._errors import (
     ArenaFullError,
     Empty,
@@ -139,22 +139,26 @@ class ProcessCrew:
         except Exception as error:
             raise unsendable(f"the function {task_name(function)} cannot be sent", error) from error
 
-    def prepared_items(self, how: int, items: Sequence[Any]) -> Any:
-        return packed_items(how, items)
+    def prepared_items(self, how: int, items: Sequence[Any], *, apart: bool = False) -> Any:
+        return packed_items(how, items, apart=apart)
 
-    def send(self, batch: Batch) -> None:
-        items, batch.items = batch.items, None
-        timeout = batch.policy.timeout
-        if timeout is not None and timeout < self._hurry:
-            self._hurry = timeout
-            self._tell(())  # the supervisor is to look earlier than it meant to
-        how = batch.how
-        if batch.count > 1 and type(items) is tuple:
-            how, items = how | ENCLOSED, [items]
+    def send(self, batches: Sequence[Batch]) -> int:
+        tasks = []
+        for batch in batches:
+            how, items, timeout = batch.how, batch.items, batch.policy.timeout
+            if timeout is not None and timeout < self._hurry:
+                self._hurry = timeout
+                self._tell(())  # the supervisor is to look earlier than it meant to
+            if batch.count > 1 and type(items) is not list:
+                how, items = how | ENCLOSED, [items]
+            tasks.append((-batch.policy.priority, batch.serial, how, batch.function, items))
         try:
-            self._tasks.put((-batch.policy.priority, batch.serial, how, batch.function, items))
+            sent = put_tasks(self._tasks, tasks)
         except ShutDown:  # the pool has ended meanwhile, and told so
-            pass
+            return len(tasks)
+        for batch in batches[:sent]:
+            batch.items = None
+        return sent
 
     def stop(self, batch: Batch, why: Outcome) -> bool:
         serial = batch.serial
@@ -281,8 +285,7 @@ class ProcessCrew:
             except Empty:
                 messages = []
             try:
-                for message in messages:
-                    self.handle(message)
+                self._handle_all(messages)
             except Exception as error:  # nobody would hear of anything any more: say so
                 self._engine.give_up(error)
             wait = self._next_look() if self._hurry != float("inf") else None
@@ -290,6 +293,17 @@ class ProcessCrew:
         self._results.shutdown(immediate=True)
         del self._setup  # what the initializer was given lives no longer than the pool
         self._engine.over.set()
+
+    def _handle_all(self, messages: Sequence[tuple[Any, ...]]) -> None:
+        start = 0
+        for at, message in enumerate(messages):
+            if not (message and message[0] == calls.VALUES and type(message[4]) is tuple):
+                if start != at:
+                    self._on_plain_values(messages[start:at])
+                start = at + 1
+                self.handle(message)
+        if start < len(messages):
+            self._on_plain_values(messages[start:] if start else messages)
 
     def handle(self, message: tuple[Any, ...]) -> None:
         """Do what a result calls for. An empty one only wakes whoever waits for it."""
@@ -300,8 +314,10 @@ class ProcessCrew:
         batch = self._engine.batch_of(serial)
         if batch is None:
             return
+        if type(values) is bytes:
+            values = unpacked_numbers(values)
         if type(values) is tuple:
-            self._engine.delivered(batch, index, values, took / 1e9)
+            self._engine.delivered(((batch, index, values, took / 1e9),))
             return
         rebuilt: list[Any] = []
         for packed in values:
@@ -309,13 +325,24 @@ class ProcessCrew:
                 rebuilt.append(unpack(packed))
             except BaseException as error:  # this thread must not end
                 if rebuilt:
-                    self._engine.delivered(batch, index, rebuilt, took / 1e9)
+                    self._engine.delivered(((batch, index, rebuilt, took / 1e9),))
                     index, rebuilt, took = index + len(rebuilt), [], 0
                 what = f"the result of {task_name(batch.job.function)} cannot be rebuilt here"
                 self._engine.erred(batch, index, Outcome(error=unsendable(what, error)), None)
                 index += 1
         if rebuilt:
-            self._engine.delivered(batch, index, rebuilt, took / 1e9)
+            self._engine.delivered(((batch, index, rebuilt, took / 1e9),))
+
+    def _on_plain_values(self, messages: Sequence[tuple[Any, ...]]) -> None:
+        """Many at once, as a stream of small tasks brings them."""
+        batch_of = self._engine.batch_of
+        self._engine.delivered(
+            [
+                (batch, index, values, took / 1e9)
+                for _, serial, index, took, values in messages
+                if (batch := batch_of(serial)) is not None
+            ]
+        )
 
     def _on_error(self, serial: int, index: int, packed: Packed, trace: str, again: Any) -> None:
         batch = self._engine.batch_of(serial)

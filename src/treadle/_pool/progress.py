@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from treadle._core import RLock
 from treadle._pool.calls import WHOLE, task_name
+from treadle._pool.engine import Part
 from treadle._pool.imap import ImapJob
 from treadle._pool.results import MapResult
 from treadle._pool.workers import Workers
@@ -239,9 +240,9 @@ class _WatchedMap(MapResult[T]):
         self._bar = bar
         super().__init__(*args)
 
-    def _deliver(self, index: int, values: Sequence[Any], seconds: float) -> None:
-        self._bar.count(len(values))
-        super()._deliver(index, values, seconds)
+    def _deliver(self, parts: Sequence[Part]) -> None:
+        self._bar.count(sum(len(values) for _, values, _ in parts))
+        super()._deliver(parts)
 
     def _fail(self, index: int, outcome: Outcome) -> None:
         if index != WHOLE:
@@ -264,9 +265,9 @@ class _WatchedImap(ImapJob):
         self._bar.end()
         super().close()
 
-    def _deliver(self, index: int, values: Sequence[Any], seconds: float) -> None:
-        self._bar.count(len(values))
-        super()._deliver(index, values, seconds)
+    def _deliver(self, parts: Sequence[Part]) -> None:
+        self._bar.count(sum(len(values) for _, values, _ in parts))
+        super()._deliver(parts)
 
     def _fail(self, index: int, outcome: Outcome) -> None:
         if index == WHOLE:

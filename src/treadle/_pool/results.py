@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from treadle._core import Event, Lock
 from treadle._pool.calls import LANE, WHOLE
 from treadle._pool.chunks import Chunks
-from treadle._pool.engine import Batch, Engine, Policy
+from treadle._pool.engine import Batch, Engine, Part, Policy
 from treadle._pool.lanes import Lane, Lanes
 from treadle._running.outcomes import Outcome
 
@@ -164,9 +164,10 @@ class AsyncResult(Generic[T]):
 
     # ---- For the engine
 
-    def _deliver(self, index: int, values: Sequence[Any], seconds: float) -> None:
+    def _deliver(self, parts: Sequence[Part]) -> None:
         """As engine.Job says."""
-        self._settle(Outcome(values[0]))
+        _, (value,), _ = parts[0]
+        self._settle(Outcome(value))
 
     def _fail(self, index: int, outcome: Outcome) -> None:
         """As engine.Job says."""
@@ -225,7 +226,7 @@ class MapResult(AsyncResult[list[T]]):
         engine: Engine,
         function: Callable[..., Any],
         how: int,
-        items: list[Any],
+        items: Sequence[Any],
         chunks: Chunks,
         workers: int,
         policy: Policy,
@@ -271,7 +272,7 @@ class MapResult(AsyncResult[list[T]]):
                     return
                 self._feeding = True
                 first, self._sent = self._sent, min(self._sent + size, len(self._items))
-                part = self._items[first : self._sent]
+                part = list(self._items[first : self._sent])
                 self._out += len(part)
                 last = self._sent == len(self._items)
             try:
@@ -297,12 +298,16 @@ class MapResult(AsyncResult[list[T]]):
 
     # ---- For the engine
 
-    def _deliver(self, index: int, values: Sequence[Any], seconds: float) -> None:
+    def _deliver(self, parts: Sequence[Part]) -> None:
         """As engine.Job says."""
-        self._values[index : index + len(values)] = values
+        items = 0
+        for index, values, _ in parts:
+            self._values[index : index + len(values)] = values
+            items += len(values)
         with self._changing:
-            self._chunks.took(len(values), seconds)
-        self._count(len(values))
+            for _, values, seconds in parts:
+                self._chunks.took(len(values), seconds)
+        self._count(items)
 
     def _fail(self, index: int, outcome: Outcome) -> None:
         """As engine.Job says."""

@@ -65,14 +65,16 @@ class ThreadCrew:
     def prepared(self, function: Callable[..., Any]) -> Any:
         return function
 
-    def prepared_items(self, how: int, items: Sequence[Any]) -> Any:
+    def prepared_items(self, how: int, items: Sequence[Any], *, apart: bool = False) -> Any:
         return items
 
-    def send(self, batch: Batch) -> None:
+    def send(self, batches: Sequence[Batch]) -> int:
         try:
-            self._tasks.put((-batch.policy.priority, batch.serial, batch))
+            for batch in batches:
+                self._tasks.put((-batch.policy.priority, batch.serial, batch))
         except ShutDown:  # the pool has ended meanwhile, and told so
             pass
+        return len(batches)
 
     def stop(self, batch: Batch, why: Outcome) -> bool:
         self.stop_running(batch, why)
@@ -231,7 +233,7 @@ class ThreadCrew:
         self, worker: _Worker, batch: Batch, first: int, values: list[Any], since: float
     ) -> None:
         if not worker.given_up:
-            self._engine.delivered(batch, first, values, time.monotonic() - since)
+            self._engine.delivered(((batch, first, values, time.monotonic() - since),))
 
     def _timer(self, worker: _Worker, batch: Batch, step: int, timeout: float) -> Timer:
         timer = Timer(timeout, self._expired, (worker, batch, step, timeout))

@@ -17,7 +17,16 @@ import signal
 import sys
 import time
 
-from treadle._core import PriorityQueue, Queue, Roster, plain
+from treadle._core import (
+    Lease,
+    PriorityQueue,
+    Queue,
+    Roster,
+    packed_numbers,
+    plain,
+    serve_singles,
+    unpacked_numbers,
+)
 from treadle._errors import ArenaFullError, ShutDown, TaskError, WorkerMemoryError
 from treadle._pool import current
 from treadle._pool.calls import (
@@ -25,11 +34,10 @@ from treadle._pool.calls import (
     ENCLOSED,
     ERROR,
     LANE,
-    MAP,
+    MANY_NUMBERS,
     READY,
     RETRY,
     RETURNED,
-    STAR,
     SURE,
     VALUES,
     WHOLE,
@@ -155,15 +163,18 @@ class _Worker:
         self._function: Callable[..., Any] = len
 
     def run(self) -> None:
-        tasks, left = self._tasks, self._setup.max_tasks
+        left = self._setup.max_tasks
         while left != 0 and not self._starved:
             try:
-                lease = tasks.lease(copy=False)  # _run makes the copies that are needed
+                # _run makes the copies that are needed
+                lease = self._tasks.lease(copy=False) if left else self._serve_singles()
             except ShutDown:
                 return
             except MemoryError:
                 self._refuse_what_is_too_large()
                 return
+            if lease is None:
+                continue
             _, serial, how, function, items = lease.item
             if how & ENCLOSED:
                 how, items = how ^ ENCLOSED, items[0]
@@ -175,6 +186,28 @@ class _Worker:
             lease.ack()
             if left is not None:
                 left -= 1
+
+    def _serve_singles(self) -> Lease[Any] | None:
+        """Serve the most frequent of batches natively, up to one that is anything else."""
+        function, packed = self._function, self._packed_function
+        outs = [self._results, *self._lanes]
+        return serve_singles(self, self._roster, self._seat, self._tasks, outs, packed, function)
+
+    def _tell_call_failed(
+        self, serial: int, out: Queue[Any], error: BaseException, function: Callable[..., Any]
+    ) -> bool:
+        """For serve_singles; returns whether the worker goes on, as the next."""
+        self._out = out
+        self._tell_error(serial, 0, self._judged(error, function), None)
+        return not self._starved
+
+    def _tell_value(
+        self, serial: int, out: Queue[Any], value: Any, function: Callable[..., Any], began: int
+    ) -> bool:
+        """For serve_singles: a value that is not plain, or has found no memory."""
+        self._out, self._reported = out, began
+        self._tell_values(serial, 0, [value], function)
+        return not self._starved
 
     def send(self, message: tuple[Any, ...], patience: float = float("inf")) -> None:
         """Raises ArenaFullError when there was no memory for it for so many seconds."""
@@ -235,26 +268,16 @@ class _Worker:
                 return roster.finish(seat)
             self._function = function
             self._packed_function = packed_function if len(packed_function) == 1 else ()
-        if how <= STAR and len(items) == 1 and type(items) is tuple:
-            self._run_one(serial, how, function, items[0])
-        else:
-            self._run(serial, how, function, items)
+        self._run(serial, how, function, items)
         return roster.finish(seat)
 
     def _give_back(self, serial: int, how: int, function: Packed, items: Items) -> None:
         self.send((RETURNED, serial, how, resendable(function), resendable_items(items)))
 
-    def _run_one(self, serial: int, how: int, function: Callable[..., Any], item: Any) -> None:
-        """As _run, for the most frequent of batches."""
-        try:
-            value = function(item) if how == MAP else function(*item)
-        except BaseException as error:
-            self._tell_error(serial, 0, self._judged(error, function), None)
-        else:
-            self._tell_values(serial, 0, [value], function)
-
     def _run(self, serial: int, how: int, function: Callable[..., Any], items: Items) -> None:
         call, run, seat = caller(how, function), self._roster.run, self._seat
+        if type(items) is bytes:
+            items = unpacked_numbers(items)
         if type(items) is list:
             # What is tried again, or may be run again after a death, has to be as it was.
             copy = len(items) > 1 or how & RETRY != 0
@@ -296,9 +319,10 @@ class _Worker:
     ) -> None:
         now = time.monotonic_ns()
         took, self._reported = now - self._reported, now
-        if plain(values):
+        numbers = packed_numbers(values) if len(values) >= MANY_NUMBERS else None
+        if numbers is not None or plain(values):
             try:
-                self._out.put((VALUES, serial, first, took, tuple(values)))
+                self._out.put((VALUES, serial, first, took, numbers or tuple(values)))
             except ArenaFullError:
                 self._tell_packed(serial, first, took, tuple(values), function)
             return
