@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -9,8 +10,16 @@ import pytest
 import treadle
 from tests.pool.kinds import KINDS, new_pool
 from tests.sync.conftest import other
+from tests.sync.threads import until
 
 __all__ = ["other"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_left() -> Iterator[None]:
+    """What tests of other modules count in the arena is not to change amid them."""
+    yield
+    until(lambda: not any(each.name == "treadle-pool" for each in threading.enumerate()))
 
 
 @pytest.fixture(scope="module", params=KINDS)

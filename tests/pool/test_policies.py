@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import time
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -216,14 +218,17 @@ def test_a_call_that_is_cancelled_during_a_pause_keeps_no_pool(kind: str) -> Non
     pool.join()
 
 
-def test_a_pool_is_terminated_during_a_pause() -> None:
+def test_a_pool_is_terminated_during_a_pause_and_nothing_keeps_it() -> None:
     attempts: treadle.Queue[float] = treadle.Queue()
     with new_pool("fork", retries=1, backoff=1000) as pool:
         result = pool.apply_async(tasks.fail_until, (attempts, 2))
-        attempts.get()
+        until(lambda: pool.statistics().retried)
     with pytest.raises(BaseException, match="was terminated"):
         result.get()
     pool.join()
+    engine = weakref.ref(pool._engine)
+    del pool, result
+    until(lambda: gc.collect() is not None and engine() is None)
 
 
 # ---- priority

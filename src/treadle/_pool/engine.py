@@ -111,7 +111,7 @@ class Engine:
         self._pid = os.getpid()
         self._serials = count(1)
         self._batches: dict[int, Batch] = {}
-        self._pausing: set[int] = set()  # batches that wait for their next attempt
+        self._pausing: dict[int, Timer] = {}  # what sends batches that wait for their next attempt
         self._feeding: set[Job] = set()  # that have more to send
         self._changing = Lock(shared=False)
         self._left = False
@@ -201,9 +201,9 @@ class Engine:
             if batch.serial not in self._batches or batch.cancelled:
                 return False
             batch.cancelled = True
-            pausing = batch.serial in self._pausing
-            self._pausing.discard(batch.serial)
-        if pausing:
+            timer = self._pausing.pop(batch.serial, None)
+        if timer is not None:
+            timer.cancel()
             self._forget(batch, sent=False)
         elif self.crew.stop(batch, Outcome(error=CancelledError())):
             self._forget(batch)
@@ -401,22 +401,25 @@ class Engine:
         pause = min(policy.backoff * 2**batch.attempts, _LONGEST_PAUSE)
         if pause <= 0:
             self._send((again,))
-        elif self._enter((again,), pausing=True):
+        else:
             timer = Timer(pause, self._go_on, (again,))
             timer.daemon = True
-            timer.start()
+            if self._enter((again,), timer):
+                timer.start()
         if batch.cancelled:  # meanwhile
             self.cancel(again)
 
     def _go_on(self, batch: Batch) -> None:
         with self._changing:
-            if batch.serial not in self._pausing:  # cancelled meanwhile
+            if self._pausing.pop(batch.serial, None) is None:  # cancelled meanwhile
                 return
-            self._pausing.discard(batch.serial)
         self._hand_over((batch,))
 
-    def _enter(self, batches: Sequence[Batch], *, pausing: bool = False) -> bool:
-        """Note that they are outstanding; False, and their items fail, if nothing runs any more."""
+    def _enter(self, batches: Sequence[Batch], timer: Timer | None = None) -> bool:
+        """Note that they are outstanding; False, and their items fail, if nothing runs any more.
+
+        timer: that sends them.
+        """
         with self._changing:
             if not (self.terminated or self.broken is not None):
                 for batch in batches:
@@ -426,8 +429,8 @@ class Engine:
                     self._batches[serial] = batch
                     if batch.policy.timeout is not None:
                         self.timed += 1
-                    if pausing:
-                        self._pausing.add(serial)
+                    if timer is not None:
+                        self._pausing[serial] = timer
                 return True
             error = self.broken or CancelledError(f"{self.label} was terminated")
         for batch in batches:
@@ -471,6 +474,9 @@ class Engine:
                 return
             if batch.policy.timeout is not None:
                 self.timed -= 1
+            timer = self._pausing.pop(batch.serial, None)
+        if timer is not None:
+            timer.cancel()
         if batch.cancelled and sent:
             self.crew.forget(batch)
         if self.closed:
