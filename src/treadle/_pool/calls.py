@@ -46,6 +46,7 @@ __all__ = [
     "SURE",
     "VALUES",
     "WHOLE",
+    "arguments",
     "caller",
     "packed_items",
     "resendable_items",
@@ -83,6 +84,14 @@ def caller(how: int, function: Callable[..., Any]) -> Callable[[Any], Any]:
     if way == STAR:
         return lambda item: function(*item)
     return lambda item: function(*item[0], **item[1])
+
+
+def arguments(how: int, item: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """What the call is made with that an item becomes."""
+    way = how & _WAY
+    if way == MAP:
+        return (item,), {}
+    return (item, {}) if way == STAR else item
 
 
 def packed_items(how: int, items: Sequence[Any], *, apart: bool = False) -> Items:

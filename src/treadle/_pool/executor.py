@@ -87,8 +87,10 @@ class _Call:
 
     def _deliver(self, parts: Sequence[Part]) -> None:
         _, (value,), _ = parts[0]
-        with contextlib.suppress(concurrent.futures.InvalidStateError):  # cancelled meanwhile
+        try:
             self.future.set_result(value)
+        except concurrent.futures.InvalidStateError:  # cancelled meanwhile
+            pass
         self.future._batch = None  # which holds the function and its arguments
 
     def _draw_freely(self) -> None:
@@ -185,9 +187,7 @@ class Executor(concurrent.futures.Executor):
         else:
             batch = engine.submit(job, STAR, (args,), 0, self._policy, sent)
         future._batch = batch
-        if future.done():  # while it was sent
-            if batch is not None and future.cancelled():
-                engine.cancel(batch)
+        if batch is None or batch.told == batch.count or batch.cancelled:  # while it was sent
             future._batch = None
         return future
 
@@ -257,6 +257,7 @@ class Executor(concurrent.futures.Executor):
             job = batch.job
             if batch.serial not in at_work:
                 if isinstance(job, _Call):
+                    job.future._batch = batch  # submit() may be about to say so
                     job.future.cancel()
                 elif self._engine.cancel(batch):
                     cancelled = Outcome(error=concurrent.futures.CancelledError())

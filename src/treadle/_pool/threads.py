@@ -16,7 +16,7 @@ from typing import Any
 from treadle._core import Lock, PriorityQueue, Stoppable
 from treadle._errors import ShutDown, TaskError, TaskTimeoutError
 from treadle._pool import current
-from treadle._pool.calls import caller, task_name
+from treadle._pool.calls import arguments, task_name
 from treadle._pool.engine import Batch, Engine
 from treadle._pool.worker import Setup
 from treadle._running.outcomes import Outcome
@@ -198,7 +198,7 @@ class ThreadCrew:
     # ---- A batch
 
     def _run(self, worker: _Worker, batch: Batch) -> None:
-        call, timeout = caller(batch.how, batch.function), batch.policy.timeout
+        how, function, timeout = batch.how, batch.function, batch.policy.timeout
         first, values, since = 0, [], time.monotonic()
         for step, item in enumerate(batch.items):
             worker.step, worker.call = step, Stoppable()
@@ -206,7 +206,7 @@ class ThreadCrew:
                 return
             timer = None if timeout is None else self._timer(worker, batch, step, timeout)
             try:
-                values.append(worker.call.call(call, (item,), {}))
+                values.append(worker.call.call(function, *arguments(how, item)))
             except BaseException as error:
                 error = _judged(error, batch)
                 if values:

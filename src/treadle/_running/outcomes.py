@@ -9,27 +9,29 @@ an exception is rebuilt once before it is sent.
 from __future__ import annotations
 
 import pickle
-import traceback
-from dataclasses import dataclass
-from typing import Any
 
 from treadle._core import import_lazily
 from treadle._errors import RemoteTraceback, TaskError
 
+TYPE_CHECKING = False  # type checkers know the name; typing takes a while to import
+if TYPE_CHECKING:
+    from typing import Any
+
 __all__ = ["Outcome", "Report", "is_success", "portable"]
 
 
-@dataclass(frozen=True, slots=True)
 class Outcome:
     """What a call returned, or what it raised: another process's has its traceback as cause."""
 
-    value: Any = None
-    error: BaseException | None = None
-    trace: str | None = None  # of another process's
+    __slots__ = ("error", "value")
 
-    def __post_init__(self) -> None:
-        if self.error is not None and self.trace is not None:
-            self.error.__cause__ = RemoteTraceback(f"\n{self.trace}")
+    def __init__(
+        self, value: Any = None, error: BaseException | None = None, trace: str | None = None
+    ) -> None:
+        self.value = value
+        self.error = error
+        if error is not None and trace is not None:
+            error.__cause__ = RemoteTraceback(f"\n{trace}")
 
     def unwrap(self) -> Any:
         """Return the value, or raise the error."""
@@ -41,12 +43,14 @@ class Outcome:
             self = None  # type: ignore[assignment]  # no cycle with the traceback
 
 
-@dataclass(frozen=True, slots=True)
 class Report:
     """What a call raised, on its way to another process, where it becomes an Outcome."""
 
-    error: BaseException
-    trace: str
+    __slots__ = ("error", "trace")
+
+    def __init__(self, error: BaseException, trace: str) -> None:
+        self.error = error
+        self.trace = trace
 
     def __reduce__(self) -> Any:
         return Outcome, (None, self.error, self.trace)
@@ -57,6 +61,8 @@ def portable(error: BaseException, who: str) -> Report:
 
     who: what a message calls the one that raised it.
     """
+    import traceback  # which takes a while, and most workers never need
+
     trace = "".join(traceback.format_exception(error))
     try:
         _rebuilt(error)
