@@ -219,15 +219,17 @@ def test_a_call_that_is_cancelled_during_a_pause_keeps_no_pool(kind: str) -> Non
 
 
 def test_a_pool_is_terminated_during_a_pause_and_nothing_keeps_it() -> None:
-    attempts: treadle.Queue[float] = treadle.Queue()
-    with new_pool("fork", retries=1, backoff=1000) as pool:
-        result = pool.apply_async(tasks.fail_until, (attempts, 2))
-        until(lambda: pool.statistics().retried)
-    with pytest.raises(BaseException, match="was terminated"):
-        result.get()
-    pool.join()
-    engine = weakref.ref(pool._engine)
-    del pool, result
+    def terminated() -> weakref.ref[Any]:
+        attempts: treadle.Queue[float] = treadle.Queue()
+        with new_pool("fork", retries=1, backoff=1000) as pool:
+            result = pool.apply_async(tasks.fail_until, (attempts, 2))
+            until(lambda: pool.statistics().retried)
+        with pytest.raises(BaseException, match="was terminated"):
+            result.get()
+        pool.join()
+        return weakref.ref(pool._engine)
+
+    engine = terminated()
     until(lambda: gc.collect() is not None and engine() is None)
 
 
