@@ -26,10 +26,14 @@ demo: build
 
 # The tests run whatever lint says, and pytest speaks last.
 test: build .venv/.dev
+ifeq ($(strip $(ARGS)),)
+	@$(BIN)/python tests/side_by_side.py
+else
 	@status=0; \
 	$(MAKE) --no-print-directory lint || status=$$?; \
 	$(BIN)/python -m pytest $(ARGS) || status=$$?; \
 	exit $$status
+endif
 
 soak: build .venv/.dev
 	@$(BIN)/python -m pytest -m soak $(ARGS)
