@@ -203,6 +203,8 @@ def test_a_forked_child_is_refused() -> None:
     with new_pool("fork") as pool:
         result = pool.apply_async(tasks.square, (3,))
         assert result.get() == 9
+        go = treadle.Event()
+        late, stream = pool.apply_async(tasks.wait_for, (go,)), pool.imap(tasks.wait_for, [go])
 
         def use() -> list[str]:
             told = []
@@ -214,6 +216,9 @@ def test_a_forked_child_is_refused() -> None:
                 pool.terminate,
                 pool.join,
                 pool.__enter__,
+                late.get,
+                late.wait,
+                stream.next,
             ):
                 try:
                     call()
@@ -222,7 +227,8 @@ def test_a_forked_child_is_refused() -> None:
             return told
 
         told = _in_a_fork(use)
-        assert len(told) == 7
+        go.set()
+        assert len(told) == 10
         label, pid = pool.statistics().label, os.getpid()
         wanted = f"{label} belongs to process {pid}, from which this one was forked: make a pool"
         assert all(each.startswith(wanted) for each in told)

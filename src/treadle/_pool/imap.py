@@ -60,7 +60,7 @@ class ImapJob:
     ) -> None:
         self.function = function
         self.results: SimpleQueue[Any] = SimpleQueue(shared=False)
-        self._engine = engine
+        self.engine = engine
         self._how = how
         self._chunks = chunks
         self._policy = policy
@@ -94,21 +94,21 @@ class ImapJob:
                 return
             self._closed = True
         self._room.release(2)
-        self._engine.cancel_job(self)
+        self.engine.cancel_job(self)
 
     def close_soon(self) -> None:
         """As close(), for where a lock may be held: no more is drawn from now on."""
         if not self._closed:
             self._closed = True
             self._room.release(2)
-            elsewhere(self._engine.cancel_job, self)
+            elsewhere(self.engine.cancel_job, self)
 
     # ---- Drawing
 
     def _feed(self, iterable: Iterable[Any]) -> None:
         index = 0
         try:
-            sent = self._engine.crew.prepared(self.function)
+            sent = self.engine.crew.prepared(self.function)
             iterator = iter(iterable)
             at_once = _LOT if type(iterable) in _AT_HAND else 1
             while not self._closed:
@@ -133,7 +133,7 @@ class ImapJob:
             del error
         finally:
             self._set_length(index)
-            self._engine.fed(self)
+            self.engine.fed(self)
 
     def _room_for(self, items: int) -> int:
         """How many of these may be drawn; waits for the first."""
@@ -148,13 +148,13 @@ class ImapJob:
         """Returns the index of the next."""
         given = self._how, part, index, self._policy, sent
         if self._chunks.singly:
-            batches = self._engine.submit_each(self, *given)
+            batches = self.engine.submit_each(self, *given)
         else:
-            batch = self._engine.submit(self, *given)
+            batch = self.engine.submit(self, *given)
             batches = () if batch is None else (batch,)
         if self._closed:  # meanwhile
             for batch in batches:
-                self._engine.cancel(batch)
+                self.engine.cancel(batch)
         return index + len(part)
 
     def _drawn(self, iterator: Iterator[Any]) -> tuple[list[Any], BaseException | None]:
@@ -266,8 +266,11 @@ class ImapIterator(Iterator[T]):
         """
         if self._over:
             raise StopIteration
+        results = self._job.results
+        if results.empty():
+            self._job.engine.check_here()
         try:
-            result = self._job.results.get(timeout=timeout)
+            result = results.get(timeout=timeout)
         except Empty:
             raise NotReadyError(f"no result after {timeout} s: ask again") from None
         return self._settled(result)

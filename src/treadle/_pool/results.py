@@ -62,14 +62,14 @@ class AsyncResult(Generic[T]):
         """The value, or what the call raised; waits for it.
 
         timeout: in seconds. Raises TimeoutError (which is multiprocessing's as well) if it is not
-        there by then.
+        there by then, RuntimeError in a child of fork, to which no result comes.
 
         >>> import treadle
         >>> with treadle.Pool(1, kind="thread") as pool:
         ...     pool.apply_async(divmod, (7, 2)).get(timeout=60)
         (3, 1)
         """
-        if not self._done.wait(timeout):
+        if not self._wait(timeout):
             raise NotReadyError(f"no result after {timeout} s: ask again, or cancel()")
         result: T = self._outcome.unwrap()
         return result
@@ -81,7 +81,12 @@ class AsyncResult(Generic[T]):
         >>> with treadle.Pool(1, kind="thread") as pool:
         ...     pool.apply_async(divmod, (7, 2)).wait(timeout=60)
         """
-        self._done.wait(timeout)
+        self._wait(timeout)
+
+    def _wait(self, timeout: float | None) -> bool:
+        if not self._done.is_set():
+            self._engine.check_here()
+        return self._done.wait(timeout)
 
     def ready(self) -> bool:
         """Whether there is a result.
