@@ -21,10 +21,24 @@ _GRACE = 0.5  # seconds between the signal that can be handled and the one that 
 Parent = tuple[int, int]  # pid, and the clock tick of the system at which it began
 
 
+_this: Parent | None = None  # once somebody has asked
+
+
 def this_process() -> Parent:
     """What a child that is about to be made is to wait for."""
-    pid = os.getpid()
-    return pid, _began(pid)
+    global _this
+    if _this is None:
+        pid = os.getpid()
+        _this = pid, _began(pid)
+    return _this
+
+
+def _forget_this() -> None:
+    global _this
+    _this = None
+
+
+os.register_at_fork(after_in_child=_forget_this)
 
 
 def end_with(parent: Parent) -> None:
