@@ -597,7 +597,6 @@ class PrivateQueue(Queue[_T]):
     def get(self, block: bool = True, timeout: float | None = None) -> _T: ...  # type: ignore[override]
     def join(self) -> None: ...  # type: ignore[override]
     unfinished_tasks: int
-    # Of instances of subclasses.
     queue: Any
     @property
     def mutex(self) -> _Mutex: ...

@@ -25,15 +25,8 @@ _PAIRS: list[tuple[ModuleType, ModuleType]] = [
 ]
 _ARGUMENTS: dict[str, tuple[Any, ...]] = {"Barrier": (2,), "Timer": (1, print)}
 
-# Undocumented: synonyms, and what the pure Python classes are made of.
-_SYNONYMS = {"acquire_lock", "locked_lock", "release_lock"}
-_PARTS = {"all_tasks_done", "mutex", "not_empty", "not_full", "queue"}
-NOT_APPLICABLE = {
-    "Lock": _SYNONYMS,
-    "Queue": _PARTS,
-    "LifoQueue": _PARTS,
-    "PriorityQueue": _PARTS,
-}
+# Undocumented synonyms.
+NOT_APPLICABLE = {"Lock": {"acquire_lock", "locked_lock", "release_lock"}}
 
 
 def missing() -> Iterator[str]:

@@ -171,24 +171,3 @@ def test_who_joins_is_told_when_the_count_is_set_to_none(make: Any, other: Other
     assert not joining.done()
     jobs.unfinished_tasks = 0
     joining.result()
-
-
-# ---- What there is not
-
-
-@kinds
-@pytest.mark.parametrize("name", ["mutex", "not_empty", "not_full", "all_tasks_done", "queue"])
-def test_a_program_that_reaches_inside_is_told_and_not_misled(kind: str, name: str) -> None:
-    """The items are in no list, under no lock of Python's: that is an error, not another object.
-
-    A subclass keeps them in a list, under a lock.
-    """
-    jobs = getattr(queue, kind)()
-    with pytest.raises(AttributeError, match=name):
-        getattr(jobs, name)
-    inherited = type("Inherited", (type(jobs),), {})()
-    inherited.put(1)
-    assert list(inherited.queue) == [1]
-    assert getattr(inherited, name) is getattr(inherited, name)
-    with inherited.mutex:
-        assert inherited._qsize() == 1

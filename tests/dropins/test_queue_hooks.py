@@ -500,10 +500,3 @@ def test_the_mutex_keeps_others_out(other: OtherThread) -> None:
     assert jobs.get() == "a"
     with pytest.raises(RuntimeError, match="release unlocked lock"):
         jobs.mutex.release()
-
-
-def test_a_queue_that_is_no_subclass_has_none_and_says_what_has() -> None:
-    for name in ("mutex", "queue", "not_empty", "not_full", "all_tasks_done"):
-        with pytest.raises(AttributeError, match=f"has no {name}: .* Instances of a subclass"):
-            getattr(queue.Queue(), name)
-        assert not hasattr(queue.PriorityQueue(), name)

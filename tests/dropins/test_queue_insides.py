@@ -1,4 +1,4 @@
-"""Subclasses of queue.Queue that reach for what the pure Python class is made of.
+"""Subclasses that reach for what the pure Python queue is made of (others: test_queue_asked.py).
 
 What is run over both modules is what treadle's and the standard library's have in common.
 """
@@ -110,16 +110,6 @@ def test_an_item_put_in_by_hand_is_got(module: Any) -> None:
     jobs.to_front("first")
     assert got.result() == "first"
     getting.end()
-
-
-def test_a_subclass_that_has_nowhere_to_put_a_list_goes_without() -> None:
-    class Slotted(queue.Queue):
-        __slots__ = ()
-
-    jobs = Slotted(1)
-    jobs.put(1)
-    assert (jobs.full(), jobs.get()) == (True, 1)
-    assert not hasattr(jobs, "queue")
 
 
 # ---- Conditions

@@ -388,6 +388,53 @@ TEST(all_who_wait_are_told_of_a_shutdown) {
     CHECK_EQ(full.gates.attempt_join(full.who, joiner), Result::done);
 }
 
+TEST(who_moves_hands_all_on_and_sends_all_who_wait_after_it) {
+    Gates g(1), next;
+    Wait putter, joiner, getter, moving;
+    CHECK_EQ(g.put(), Result::done);
+    CHECK_EQ(g.get(), Result::done);
+    g.gates.lend();
+    CHECK_EQ(g.get(getter), Result::empty);
+    CHECK_EQ(g.put(), Result::done);
+    CHECK_EQ(g.put(putter), Result::full);
+    CHECK_EQ(g.gates.attempt_join(g.who, joiner), Result::empty);
+    g.shut_down(Mode::shut);
+    Wakes::all.clear();
+    CHECK_EQ(g.gates.attempt_begin_move(g.who, moving), Result::done);
+    g.gates.move_to(next.gates);
+    for (const Wait* each : {&putter, &joiner, &getter}) {
+        CHECK(!g.would_sleep(*each));
+        CHECK_EQ(Wakes::to(each->word), kAll);
+    }
+    CHECK_EQ(next.gates.count(), 1u);
+    CHECK_EQ(next.gates.puts(), 2u);
+    CHECK_EQ(next.gates.unfinished(), 2u);
+    CHECK_EQ(next.gates.leased(), 1u);
+    CHECK_EQ(next.gates.max_items(), 1u);
+    CHECK(next.gates.mode() == Mode::shut);
+}
+
+TEST(where_it_has_moved_nothing_is_done_and_nobody_waits) {
+    Gates g(1), next;
+    Wait wait;
+    CHECK_EQ(g.put(), Result::done);
+    CHECK_EQ(g.gates.attempt_begin_move(g.who, wait), Result::done);
+    g.gates.give_up_move();
+    CHECK_EQ(g.put(), Result::full);
+    CHECK_EQ(g.gates.attempt_begin_move(g.who, wait), Result::done);
+    g.gates.move_to(next.gates);
+    CHECK(g.gates.puttable() && g.gates.gettable(true) && g.gates.joinable());
+    CHECK_EQ(g.put(), Result::gone);
+    CHECK_EQ(g.get(), Result::gone);
+    CHECK_EQ(g.done(1), Result::gone);
+    CHECK_EQ(g.give_back(), Result::gone);
+    CHECK_EQ(g.gates.attempt_join(g.who, wait), Result::gone);
+    CHECK_EQ(g.gates.attempt_begin_shut_down(g.who, Mode::shut_now, wait), Result::gone);
+    CHECK_EQ(g.gates.attempt_begin_move(g.who, wait), Result::gone);
+    CHECK_EQ(next.gates.count(), 1u);
+    CHECK(!next.gates.is_shut());
+}
+
 TEST(a_section_keeps_others_out_from_begin_to_end) {
     treadle::local::Turnstile<PrivateWorld, treadle::word::Mutex<PrivateWorld>> gates{};
     gates.initialise(1);

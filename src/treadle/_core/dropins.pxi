@@ -11,11 +11,11 @@ cdef _name_dropins():
 
 
 cdef bint _keeps_its_items(of, base) except -1:
-    """Every subclass does: its methods may use `queue` and `mutex`. But one that has nowhere to put a `queue`, by __slots__,
-    only if it has hooks that need none."""
+    """Every subclass does, from the beginning: what its instances may have for hooks is not known. But one whose instances have
+    no attributes of their own, by __slots__, only if it has hooks, or another `queue`."""
     if of.__dictoffset__ != 0:
         return True
-    for name in ("_init", "_qsize", "_put", "_get"):
+    for name in ("_init", "_qsize", "_put", "_get", "queue"):
         if getattr(of, name) is not getattr(base, name):
             return True
     return False
@@ -26,28 +26,6 @@ cdef uint64_t _bound(maxsize) except? 0xffffffffffffffff:
     if not maxsize > 0 or maxsize >= 1 << 63:
         return 0
     return import_lazily("math").ceil(maxsize)
-
-
-cdef object _not_native(PrivateQueue queue, name):
-    return AttributeError(
-        f"treadle.{queue._kind()} has no {name}: it keeps its items natively. "
-        "Instances of a subclass have one, if it only says `class Queue(queue.Queue): pass`"
-    )
-
-
-@cython.final
-cdef class _NotNative:
-    """An attribute that instances of subclasses have: what says so of the others."""
-
-    cdef str name
-
-    def __cinit__(self, name):
-        self.name = name
-
-    def __get__(self, instance, owner):
-        if instance is None:
-            return self
-        raise _not_native(instance, self.name)
 
 
 @cython.final
@@ -119,8 +97,9 @@ cdef class PrivateQueue(Queue):
     """Queue(maxsize=0)\n--\n
     A first-in, first-out queue between threads: ``queue.Queue``.
 
-    A subclass keeps its items in ``queue``, under ``mutex``, or as it likes, by ``_init``, ``_qsize``, ``_put`` and ``_get``: as
-    in the standard library. That is slower than this class itself, which keeps them natively, and has neither.
+    It keeps its items natively, until it is asked for ``queue``, ``mutex`` or one of the conditions over that. From then on
+    they lie in a deque (``queue``) under a lock (``mutex``), as in the standard library, and its calls are slower. A subclass
+    does so from the beginning, or as it likes, by ``_init``, ``_qsize``, ``_put`` and ``_get``.
 
     >>> from treadle import queue
     >>> jobs = queue.Queue(maxsize=8)
@@ -130,6 +109,8 @@ cdef class PrivateQueue(Queue):
     """
 
     cdef object _maxsize  # as it was given
+    cdef object items_of  # what it keeps its items in, if it `keeps` them itself
+    cdef bint keeps
 
     def __init__(self, maxsize=0):
         self._make_private(maxsize, PrivateQueue)
@@ -147,7 +128,13 @@ cdef class PrivateQueue(Queue):
             self._set_store(_hook_store(self, bound, _label(None)))
             self._init(maxsize)
             return 0
-        return self._make(bound, False, 0, None)
+        self._make(bound, False, 0, None)
+        self.items_of = None
+        return 0
+
+    cdef _keep(self, items):
+        self.items_of = items
+        self.keeps = True
 
     cdef int64_t _put_timeout(self, block, timeout) except? -2:
         """Without a bound nothing is to be waited for, and the standard library does not look at the timeout."""
@@ -259,95 +246,125 @@ cdef class PrivateQueue(Queue):
         self._made()
         (<_PrivateStore>self.store).set_unfinished(<uint64_t><int64_t>_whole(unfinished))  # a hook may count down before the put counts up
 
-    # Of a subclass, which keeps its items in a list of Python's, under a lock.
+    # Whoever is asked for one of these keeps its items itself from then on, under a lock.
 
-    queue = _NotNative("queue")  # instances of subclasses have one of their own
+    @property
+    def queue(self):
+        """The items, in a deque; those of a LifoQueue and a PriorityQueue are in a list. May be changed and replaced, under
+        ``mutex``, as in the standard library.
+
+        What has come back from a lease lies beside them, until it is taken.
+
+        >>> from treadle import queue
+        >>> jobs = queue.Queue()
+        >>> jobs.put("job")
+        >>> jobs.queue
+        deque(['job'])
+        """
+        if self._is_native():
+            self._store_with_hooks()
+        if not self.keeps:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute 'queue'")
+        return self.items_of
+
+    @queue.setter
+    def queue(self, items):
+        if self._is_native():
+            self._store_with_hooks()
+        self._keep(items)
 
     @property
     def mutex(self):
-        """Of a subclass: the lock under which its hooks are called. AttributeError if the class is treadle's own.
+        """The lock under which the items are kept, and a subclass's hooks are called.
 
         Whoever holds it keeps the others out of the queue, and may change ``queue``, the deque or list of the items; the queue's
         own methods raise RuntimeError meanwhile, where they would wait for their caller.
 
         >>> from treadle import queue
-        >>> class Clearable(queue.Queue):
-        ...     def clear(self):
-        ...         with self.mutex:
-        ...             self.queue.clear()
-        >>> jobs = Clearable()
+        >>> jobs = queue.Queue()
         >>> jobs.put(1)
-        >>> jobs.clear()
+        >>> with jobs.mutex:
+        ...     jobs.queue.clear()
         >>> jobs.empty()
         True
         """
-        return self._the_mutex("mutex")
+        return self._the_mutex()
 
     @property
     def not_empty(self):
-        """Of a subclass: a condition over ``mutex`` that is notified of each item. AttributeError if the class is treadle's own.
+        """A condition over ``mutex`` that is notified of each item.
 
         >>> from treadle import queue
-        >>> class Watched(queue.Queue):
-        ...     def peek(self):
-        ...         with self.not_empty:
-        ...             self.not_empty.wait_for(self._qsize)
-        ...             return self.queue[0]
-        >>> jobs = Watched()
+        >>> jobs = queue.Queue()
         >>> jobs.put(1)
-        >>> jobs.peek()
+        >>> with jobs.not_empty:
+        ...     jobs.not_empty.wait_for(jobs._qsize)
+        ...     jobs.queue[0]
+        1
         1
         """
         if self.not_empty_of is None:
-            made = _condition_over(self._the_mutex("not_empty"))
+            made = _condition_over(self._the_mutex())
             if self.not_empty_of is None:  # unless another thread was faster
                 self.not_empty_of = made
         return self.not_empty_of
 
     @property
     def not_full(self):
-        """Of a subclass: a condition over ``mutex`` that is notified of each item taken. Otherwise as ``not_empty``.
+        """A condition over ``mutex`` that is notified of each item taken.
 
         >>> from treadle import queue
-        >>> class Watched(queue.Queue):
-        ...     pass
-        >>> with Watched().not_full as entered:
+        >>> with queue.Queue().not_full as entered:
         ...     entered
         True
         """
         if self.not_full_of is None:
-            made = _condition_over(self._the_mutex("not_full"))
+            made = _condition_over(self._the_mutex())
             if self.not_full_of is None:
                 self.not_full_of = made
         return self.not_full_of
 
     @property
     def all_tasks_done(self):
-        """Of a subclass: a condition over ``mutex`` that is notified when no task is left. Otherwise as ``not_empty``.
+        """A condition over ``mutex`` that is notified when no task is left.
 
         >>> from treadle import queue
-        >>> class Patient(queue.Queue):
-        ...     def join_for(self, seconds):
-        ...         with self.all_tasks_done:
-        ...             return self.all_tasks_done.wait_for(lambda: not self.unfinished_tasks, seconds)
-        >>> jobs = Patient()
+        >>> jobs = queue.Queue()
         >>> jobs.put(1)
-        >>> jobs.join_for(seconds=0.01)
+        >>> with jobs.all_tasks_done:
+        ...     jobs.all_tasks_done.wait_for(lambda: not jobs.unfinished_tasks, timeout=0.01)
         False
         """
         if self.all_done_of is None:
-            made = _condition_over(self._the_mutex("all_tasks_done"))
+            made = _condition_over(self._the_mutex())
             if self.all_done_of is None:
                 self.all_done_of = made
         return self.all_done_of
 
-    cdef object _the_mutex(self, name):
-        self._made()
-        if type(self.store) is not _HookStore:
-            raise _not_native(self, name)
-        if self.mutex_of is None or self.mutex_of.store is not self.store:  # __init__ may be called again
-            self.mutex_of = _mutex(self.store)
+    cdef object _the_mutex(self):
+        cdef _HookStore store = self._store_with_hooks()
+        if self.mutex_of is None or self.mutex_of.store is not store:  # __init__ may be called again
+            self.mutex_of = _mutex(store)
         return self.mutex_of
+
+    cdef inline bint _is_native(self) noexcept:
+        return self.store is not None and type(self.store) is not _HookStore
+
+    cdef _HookStore _store_with_hooks(self):
+        """The store that keeps the items in `queue`. One that did not until now is replaced by it, whoever is inside."""
+        cdef _PrivateStore before
+        cdef _HookStore store
+        self._made()
+        while type(self.store) is not _HookStore:
+            before = self.store
+            store = _hook_store(self, 0, before.text)
+            before.move_to(self, store, self._without_items())
+            if before.successor is not None and self.store is before:
+                self._set_store(before.successor)
+        return self.store
+
+    cdef object _without_items(self):
+        return deque()
 
     # For asyncio's subclasses.
 
@@ -370,7 +387,7 @@ cdef class PrivateQueue(Queue):
         return self.store
 
     def _init(self, maxsize):
-        self.queue = deque()
+        self.queue = self._without_items()
 
     def _qsize(self):
         return len(self.queue)
@@ -424,8 +441,8 @@ cdef class PrivateLifoQueue(PrivateQueue):
         self._made()
         return self.store.get(FOREVER if block is True and timeout is None else _queue_timeout(block, timeout), False)
 
-    def _init(self, maxsize):
-        self.queue = []
+    cdef object _without_items(self):
+        return []
 
     def _get(self):
         return self.queue.pop()
@@ -473,8 +490,8 @@ cdef class PrivatePriorityQueue(PrivateQueue):
         self._made()
         return self.store.get(FOREVER if block is True and timeout is None else _queue_timeout(block, timeout), False)
 
-    def _init(self, maxsize):
-        self.queue = []
+    cdef object _without_items(self):
+        return []
 
     def _put(self, item):
         import_lazily("heapq").heappush(self.queue, item)

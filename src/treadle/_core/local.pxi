@@ -2,6 +2,10 @@
 #
 # A private queue's section is the interpreter's lock (local_ops.hpp), except where Python code runs inside it: comparing
 # the items of a priority queue, and the hooks of a subclass.
+#
+# A queue that is asked for its items or its mutex gets a store with hooks in the midst of its life (move_to). Calls may be
+# inside the old one; all of them find GONE there sooner or later, and go on in the new one, its successor. That costs those
+# who are never asked nothing: they look whether a store has moved where it has nothing to give, or no room, only.
 
 cdef class _Returned:
     """An item that was given back, in a queue's ring: how often it had been handed out goes with it."""
@@ -17,9 +21,30 @@ cdef class _PrivateStore(_Store):
     cdef uint64_t redelivered
     cdef dict leases  # how many are open, by the token of the thread that took them
     cdef int leases_pid
+    cdef _PrivateStore successor  # if this one has moved
 
     cdef str label(self):
         return _text(self.text)
+
+    cdef inline _PrivateStore _current(self):
+        return self if self.successor is None else self.successor
+
+    cdef int move_to(self, PrivateQueue queue, _HookStore store, object items) except -1:
+        """Makes the store, which nobody knows yet, the queue's; `items` takes what lies here. What has come back from a lease lies
+        beside them until it is taken; where younger items or lesser ones are in front of it, it stays in its place among the items,
+        and how often it was handed out is forgotten. Does nothing if another thread was faster. No Python code runs meanwhile."""
+        raise NotImplementedError
+
+    cdef _moving_to(self, PrivateQueue queue, _HookStore store, object items):
+        cdef QueueFigures figures
+        self.figures(&figures)
+        store.taken = figures.taken
+        store.redelivered = self.redelivered
+        store.leases = self.leases
+        store.leases_pid = self.leases_pid
+        self.leases = None
+        self.successor = store
+        queue._keep(items)
 
     cdef int set_maxsize(self, uint64_t maxsize) except -1:
         raise NotImplementedError
@@ -104,7 +129,7 @@ cdef class _PrivateStore(_Store):
             except BaseException:
                 self.give_back(item)
                 if lease:
-                    self._settle(private_token())
+                    self._current()._settle(private_token())
                 raise
         return 0
 
@@ -174,7 +199,7 @@ cdef class _PrivateStore(_Store):
 @cython.no_gc_clear
 @cython.final
 cdef class _PrivateClaim(_Claim):
-    cdef _PrivateStore store
+    cdef _PrivateStore store  # that it was taken from
     cdef object token  # of the thread that took it
 
     def __del__(self):
@@ -187,17 +212,18 @@ cdef class _PrivateClaim(_Claim):
         cdef _Returned returned = _Returned.__new__(_Returned)
         returned.item = self.item
         returned.deliveries = self.deliveries
-        self.store.redelivered += 1
+        cdef _PrivateStore store = self.store._current()
+        store.redelivered += 1
         try:
-            return self.store.give_back(returned)
+            return self.store._current().give_back(returned)
         finally:
-            self.store._settle(self.token)
+            self.store._current()._settle(self.token)
 
     cdef int settle(self, bint done) except -2:
         self.open = False
         if done:
-            self.store._settle(self.token)
-            self.store.leased_is_done()
+            self.store._current()._settle(self.token)
+            self.store._current().leased_is_done()
         else:
             self._give_back()
         return DONE

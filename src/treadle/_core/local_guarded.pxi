@@ -29,11 +29,19 @@ cdef class _GuardedStore(_PrivateStore):
             )
         return 0
 
+    cdef int _enter(self) except -1:
+        self._check_not_inside()
+        if guarded_enter(&self.gates, FOREVER) == INTERRUPTED:
+            _interrupted()
+        return 0
+
     cdef int put(self, object item, int64_t ns) except -1:
         cdef Wait slept
         cdef int result
         self._check_not_inside()
         result = guarded_begin_put(&self.gates, ns, &slept)
+        if result == GONE:
+            return self.successor.put(item, ns)
         if result != DONE:
             return _refuse(result, "")
         return self._store_inside(item, slept)
@@ -60,6 +68,8 @@ cdef class _GuardedStore(_PrivateStore):
         cdef int result
         self._check_not_inside()
         result = guarded_begin_get(&self.gates, self._until_settled(), ns, &slept)
+        if result == GONE:
+            return self.successor.get_as_is(ns, lease)
         if result != DONE:
             _withhold(result, "")
         return self._take_inside(slept, lease)
@@ -99,6 +109,8 @@ cdef class _GuardedStore(_PrivateStore):
         cdef int result = guarded_begin_put_attempt(&self.gates, &waiter.wait)
         if result == BLOCKED or result == FULL:
             return _PENDING
+        if result == GONE:
+            return self.successor.attempt_item(item, waiter)
         if result != DONE:
             _refuse(result, "")
         self._store_inside(item, waiter.wait)
@@ -110,26 +122,34 @@ cdef class _GuardedStore(_PrivateStore):
         cdef int result = guarded_begin_get_attempt(&self.gates, self._until_settled(), &waiter.wait)
         if result == BLOCKED or result == EMPTY:
             return _PENDING
+        if result == GONE:
+            return self.successor.attempt_as_is(waiter, lease)
         if result != DONE:
             _withhold(result, "")
         return self._take_inside(waiter.wait, lease)
 
     cdef bint put_now(self, object item) except -1:
-        if self.gates.full() and self.gates.is_shut():
+        if self.gates.full() and self.gates.is_shut():  # not where it has moved: then it is not full
             raise ShutDown
         return _PrivateStore.put_now(self, item)
 
     cdef object attempt_join(self, Waiter waiter):
         self._check_not_inside()
         waiter._begin(self.handle)
-        return True if gates_join_attempt(&self.gates, &waiter.wait) == DONE else _PENDING
+        cdef int result = gates_join_attempt(&self.gates, &waiter.wait)
+        if result == GONE:
+            return self.successor.attempt_join(waiter)
+        return True if result == DONE else _PENDING
 
     cdef int give_back(self, object item) except -1:
         cdef uint64_t count
         if guarded_is_mine(&self.gates):  # a lease was forgotten while the order was being found: the end of that counts it
             self.return_item(item)
             return 0
-        if guarded_begin_return(&self.gates) == SHUT:
+        cdef int result = guarded_begin_return(&self.gates)
+        if result == GONE:
+            return self.successor.give_back(item)
+        if result == SHUT:
             self.leased_is_done()
             return 0
         count = self.gates.count()
@@ -152,23 +172,28 @@ cdef class _GuardedStore(_PrivateStore):
     cdef int done(self) except -1:
         self._check_not_inside()
         cdef int result = gates_done(&self.gates, 1, False)
+        if result == GONE:
+            return self.successor.done()
         _tell()
         return result
 
     cdef int leased_is_done(self) except -1:
         self._check_not_inside()
-        gates_done(&self.gates, 1, True)
+        if gates_done(&self.gates, 1, True) == GONE:
+            return self.successor.leased_is_done()
         return _tell()
 
     cdef int join(self, int64_t ns) except -2:
         self._check_not_inside()
-        return gates_join(&self.gates, ns)
+        cdef int result = gates_join(&self.gates, ns)
+        return self.successor.join(ns) if result == GONE else result
 
     cdef int shut_down(self, bint immediate) except -1:
         cdef uint64_t dropped = 0, count
         cdef list thrown_away = []  # finalizers run when all is done
         self._check_not_inside()
-        guarded_begin_shut_down(&self.gates, immediate)
+        if guarded_begin_shut_down(&self.gates, immediate) == GONE:
+            return self.successor.shut_down(immediate)
         count = self.gates.count()
         try:
             if immediate:
@@ -218,6 +243,27 @@ cdef class _HeapStore(_GuardedStore):
     cdef int return_item(self, object item) except -1:
         self.returned.append(item)
         return 0
+
+    cdef int move_to(self, PrivateQueue queue, _HookStore store, object items) except -1:
+        cdef list none = [], none_beside = []
+        append, append_beside = items.append, store.returned.append
+        self._enter()
+        if self.gates.has_moved():
+            self.gates.give_up_move()
+            return 0
+        try:
+            for item in self.heap:  # in the order that heapq has, too
+                append(_key(item))
+            for item in self.returned:
+                append_beside(item)
+        except BaseException:
+            self.gates.give_up_move()
+            raise
+        store.returned.reverse()
+        self._moving_to(queue, store, items)
+        self.heap, self.returned = none, none_beside
+        self.gates.move_to(store.gates)
+        return _tell()
 
     cdef int store_item(self, object item) except -1:
         cdef list heap = self.heap

@@ -1,9 +1,10 @@
-# local_hooks.pxi: the store of a private queue whose subclass keeps the items itself, and the mutex that it gives.
+# local_hooks.pxi: the store of a private queue that keeps its items itself, as a subclass does, or one that was asked for them;
+# and the mutex that it gives.
 
 @cython.no_gc_clear
 @cython.final
 cdef class _HookStore(_GuardedStore):
-    """A subclass keeps the items itself: ``_init``, ``_qsize``, ``_put`` and ``_get``, as ``queue.Queue`` has it."""
+    """The queue keeps the items itself: ``_init``, ``_qsize``, ``_put`` and ``_get``, as ``queue.Queue`` has it."""
 
     cdef object owner  # a weak reference: the queue refers to its store
     cdef object returned  # items that were taken and came back, which the hooks know nothing of
@@ -17,12 +18,6 @@ cdef class _HookStore(_GuardedStore):
 
     cdef int look_unless_inside(self) except -1:
         return 0 if guarded_is_mine(&self.gates) else self._look()
-
-    cdef int _enter(self) except -1:
-        self._check_not_inside()
-        if guarded_enter(&self.gates, FOREVER) == INTERRUPTED:
-            _interrupted()
-        return 0
 
     cdef int _leave(self) except -1:
         cdef uint64_t count = self.gates.count()

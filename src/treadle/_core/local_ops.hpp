@@ -22,9 +22,10 @@ using LocalQueue = local::Queue<PrivateWorld, LocalSection>;
 using GuardedTurnstile = local::Turnstile<PrivateWorld, word::Mutex<PrivateWorld>>;
 
 // The parking loop of await.hpp for attempts that need the interpreter: it is let go of to spin, while `ready()` says that
-// an attempt would be in vain, and to park. Nobody dies alone in a process, so there is nothing to look for.
+// an attempt would be in vain, and to park. Nobody dies alone in a process, so there is nothing to look for. If the result is
+// `gone`, `timeout` is what is left of it.
 template <class Attempt, class Ready>
-[[gnu::noinline]] int await_held(Attempt attempt, Ready ready, Result waiting, std::int64_t timeout) noexcept {
+[[gnu::noinline]] int await_held(Attempt attempt, Ready ready, Result waiting, std::int64_t& timeout) noexcept {
     PrivateCaller who{platform::private_token()};
     const auto goes_on = [waiting](Result r) { return r == Result::blocked || r == waiting; };
     Wait wait;
@@ -44,6 +45,7 @@ template <class Attempt, class Ready>
     bool interrupted = false;
     for (;;) {
         result = attempt(who, wait);
+        if (result == Result::gone) timeout = deadline.left();
         if (!goes_on(result)) return static_cast<int>(result);
         const bool section = result == Result::blocked;
         const std::int64_t left = deadline.left();
@@ -81,11 +83,11 @@ inline void local_initialise(LocalQueue* q, std::uint64_t max_items, bool lifo) 
     q->initialise(max_items, lifo ? local::Order::last_in_first_out : local::Order::first_in_first_out);
 }
 
-inline int local_put(LocalQueue* q, void* item, std::int64_t timeout) noexcept {
+inline int local_put(LocalQueue* q, void* item, std::int64_t& timeout) noexcept {
     return await_held([&](auto& who, Wait& wait) { return q->attempt_put(who, item, wait); }, [&] { return q->gates.puttable(); },
                       Result::full, timeout);
 }
-inline int local_get(LocalQueue* q, void** item, bool lease, bool until_settled, std::int64_t timeout) noexcept {
+inline int local_get(LocalQueue* q, void** item, bool lease, bool until_settled, std::int64_t& timeout) noexcept {
     return await_held([&](auto& who, Wait& wait) { return q->attempt_get(who, *item, wait, lease, until_settled); },
                       [&] { return q->gates.gettable(until_settled); }, Result::empty, timeout);
 }
@@ -162,7 +164,7 @@ int gates_done(Gates* gates, std::uint64_t count, bool leased) noexcept {
     return static_cast<int>(briefly_held([&](auto& who, Wait& wait) { return gates->attempt_done(who, count, wait, leased); }));
 }
 template <class Gates>
-int gates_join(Gates* gates, std::int64_t timeout) noexcept {
+int gates_join(Gates* gates, std::int64_t& timeout) noexcept {
     return await_held([&](auto& who, Wait& wait) { return gates->attempt_join(who, wait); }, [&] { return gates->joinable(); },
                       Result::empty, timeout);
 }
@@ -176,6 +178,15 @@ inline int local_shut_down(LocalQueue* q, bool now, PyObject* dropped) noexcept 
         });
     });
     return kept ? 0 : -1;
+}
+inline int local_begin_move(LocalQueue* q) noexcept {
+    return static_cast<int>(briefly_held([&](auto& who, Wait& wait) { return q->gates.attempt_begin_move(who, wait); }));
+}
+// The items have been copied to where `to` guards them.
+inline void local_end_move(LocalQueue* q, GuardedTurnstile* to) noexcept {
+    for (std::uint64_t i = q->gates.count(); i-- != 0;) Py_DECREF(static_cast<PyObject*>(q->item_at(i)));  // the copy has it
+    q->gates.move_to(*to);
+    q->free_memory();
 }
 template <class Visit>
 int local_visit(LocalQueue* q, Visit visit, void* arg) noexcept {
@@ -194,7 +205,7 @@ void gates_figures(Gates* gates, QueueFigures* f) noexcept {
 }
 
 // A section that Python code runs in, for the queues whose order is a matter of comparing.
-inline int guarded_begin_put(GuardedTurnstile* gates, std::int64_t timeout, Wait* slept) noexcept {
+inline int guarded_begin_put(GuardedTurnstile* gates, std::int64_t& timeout, Wait* slept) noexcept {
     return await_held(
         [&](auto& who, Wait& wait) {
             const Result result = gates->attempt_begin_put(who, wait);
@@ -203,7 +214,7 @@ inline int guarded_begin_put(GuardedTurnstile* gates, std::int64_t timeout, Wait
         },
         [&] { return gates->puttable(); }, Result::full, timeout);
 }
-inline int guarded_begin_get(GuardedTurnstile* gates, bool until_settled, std::int64_t timeout, Wait* slept) noexcept {
+inline int guarded_begin_get(GuardedTurnstile* gates, bool until_settled, std::int64_t& timeout, Wait* slept) noexcept {
     return await_held(
         [&](auto& who, Wait& wait) {
             const Result result = gates->attempt_begin_get(who, wait, until_settled);
@@ -232,10 +243,10 @@ inline int guarded_enter(GuardedTurnstile* gates, std::int64_t timeout) noexcept
         PrivateWorld::wait(wait.word, wait.expected, left < kSectionSlice ? left : kSectionSlice, wait.bits);
     }
 }
-inline void guarded_begin_shut_down(GuardedTurnstile* gates, bool now) noexcept {
-    briefly_held([&](auto& who, Wait& wait) {
+inline int guarded_begin_shut_down(GuardedTurnstile* gates, bool now) noexcept {
+    return static_cast<int>(briefly_held([&](auto& who, Wait& wait) {
         return gates->attempt_begin_shut_down(who, now ? local::Mode::shut_now : local::Mode::shut, wait);
-    });
+    }));
 }
 inline bool guarded_is_anyones(GuardedTurnstile* gates) noexcept { return gates->entered(); }
 inline bool guarded_is_mine(GuardedTurnstile* gates) noexcept { return gates->entered_by(platform::private_token()); }

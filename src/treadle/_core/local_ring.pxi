@@ -4,6 +4,7 @@
 @cython.final
 cdef class _LocalStore(_PrivateStore):
     cdef LocalQueue queue
+    cdef bint lifo
     cdef object unused  # makes the type one that the cycle collector knows
 
     def __dealloc__(self):
@@ -14,13 +15,17 @@ cdef class _LocalStore(_PrivateStore):
 
     cdef int put(self, object item, int64_t ns) except -1:
         cdef int result
+        cdef int64_t left
         Py_INCREF(item)
         if local_put_now(&self.queue, <void*>item):
             return _tell()
-        result = local_put(&self.queue, <void*>item, ns)
+        left = ns
+        result = local_put(&self.queue, <void*>item, left)
         if result == DONE:
             return _tell()
         Py_DECREF(item)
+        if result == GONE:
+            return self.successor.put(item, left)
         if result == NO_MEMORY:
             raise MemoryError
         return _refuse(result, "")
@@ -28,10 +33,14 @@ cdef class _LocalStore(_PrivateStore):
     cdef object get_as_is(self, int64_t ns, bint lease):
         cdef PyObject* item
         cdef int result
+        cdef int64_t left
         if lease:
             self._leases()
         if not local_get_now(&self.queue, <void**>&item, lease):
-            result = local_get(&self.queue, <void**>&item, lease, self._until_settled(), ns)
+            left = ns
+            result = local_get(&self.queue, <void**>&item, lease, self._until_settled(), left)
+            if result == GONE:
+                return self.successor.get_as_is(left, lease)
             if result != DONE:
                 _withhold(result, "")
         return self._received(item, lease)
@@ -58,6 +67,8 @@ cdef class _LocalStore(_PrivateStore):
             _tell()
             return True
         Py_DECREF(item)
+        if self.successor is not None:
+            return self.successor.put_now(item)
         if self.queue.gates.is_shut():
             raise ShutDown
         return False
@@ -67,7 +78,7 @@ cdef class _LocalStore(_PrivateStore):
         if local_get_now(&self.queue, <void**>&item, False):
             got = self._received(item, False)
             return (<_Returned>got).item if type(got) is _Returned else got
-        if self.queue.gates.is_shut():
+        if self.queue.gates.is_shut():  # or has moved
             return _PrivateStore.get_now(self, copy)
         return _PENDING
 
@@ -81,6 +92,8 @@ cdef class _LocalStore(_PrivateStore):
         Py_DECREF(item)
         if result == BLOCKED or result == FULL:
             return _PENDING
+        if result == GONE:
+            return self.successor.attempt_item(item, waiter)
         if result == NO_MEMORY:
             raise MemoryError
         _refuse(result, "")
@@ -95,11 +108,16 @@ cdef class _LocalStore(_PrivateStore):
             return self._received(item, lease)
         if result == BLOCKED or result == EMPTY:
             return _PENDING
+        if result == GONE:
+            return self.successor.attempt_as_is(waiter, lease)
         _withhold(result, "")
 
     cdef object attempt_join(self, Waiter waiter):
         waiter._begin(self.handle)
-        return True if gates_join_attempt(&self.queue.gates, &waiter.wait) == DONE else _PENDING
+        cdef int result = gates_join_attempt(&self.queue.gates, &waiter.wait)
+        if result == GONE:
+            return self.successor.attempt_join(waiter)
+        return True if result == DONE else _PENDING
 
     cdef int give_back(self, object item) except -1:
         Py_INCREF(item)
@@ -107,6 +125,8 @@ cdef class _LocalStore(_PrivateStore):
         if result == DONE:
             return _tell()
         Py_DECREF(item)
+        if result == GONE:
+            return self.successor.give_back(item)
         if result == SHUT:
             self.leased_is_done()
             return 0
@@ -122,17 +142,46 @@ cdef class _LocalStore(_PrivateStore):
 
     cdef int done(self) except -1:
         cdef int result = gates_done(&self.queue.gates, 1, False)
+        if result == GONE:
+            return self.successor.done()
         _tell()
         return result
 
     cdef int leased_is_done(self) except -1:
-        gates_done(&self.queue.gates, 1, True)
+        if gates_done(&self.queue.gates, 1, True) == GONE:
+            return self.successor.leased_is_done()
         return _tell()
 
     cdef int join(self, int64_t ns) except -2:
-        return gates_join(&self.queue.gates, ns)
+        cdef int64_t left = ns
+        cdef int result = gates_join(&self.queue.gates, left)
+        return self.successor.join(left) if result == GONE else result
+
+    cdef int move_to(self, PrivateQueue queue, _HookStore store, object items) except -1:
+        cdef uint64_t count, beside = 0, i
+        append, append_beside = items.append, store.returned.append
+        if local_begin_move(&self.queue) != DONE:
+            return 0
+        count = self.queue.gates.count()
+        try:
+            while beside < count and type(self._next(beside, count)) is _Returned:
+                append_beside(self._next(beside, count))
+                beside += 1
+            for i in range(count - beside):
+                append(_key(<object><PyObject*>self.queue.item_at(i if self.lifo else beside + i)))
+        except BaseException:
+            self.queue.gates.give_up_move()
+            raise
+        self._moving_to(queue, store, items)
+        local_end_move(&self.queue, &store.gates)
+        return _tell()
+
+    cdef inline object _next(self, uint64_t i, uint64_t count):
+        return <object><PyObject*>self.queue.item_at(count - 1 - i if self.lifo else i)
 
     cdef int shut_down(self, bint immediate) except -1:
+        if self.successor is not None:
+            return self.successor.shut_down(immediate)
         dropped = []  # finalizers run when all is done
         if local_shut_down(&self.queue, immediate, dropped) != 0:
             raise MemoryError
@@ -153,6 +202,7 @@ cdef class _LocalStore(_PrivateStore):
 cdef _Store _local_store(uint64_t maxsize, bint lifo, bytes label):
     cdef _LocalStore store = _LocalStore.__new__(_LocalStore)
     store.text = label
+    store.lifo = lifo
     local_initialise(&store.queue, maxsize, lifo)
     return store
 

@@ -33,7 +33,7 @@ public:
         room_ = 0;
     }
 
-    // done, blocked, full, shut, or no_memory.
+    // done, blocked, full, shut, no_memory, or gone: it has moved.
     template <class Who>
     Result attempt_put(Who& who, Item item, Wait& wait) noexcept {
         const Result begun = gates.attempt_begin_put(who, wait);
@@ -48,7 +48,7 @@ public:
         return Result::done;
     }
 
-    // done, blocked, empty or shut. `lease`: what is taken is out on lease; `until_settled`: see Turnstile.
+    // done, blocked, empty, shut or gone. `lease`: what is taken is out on lease; `until_settled`: see Turnstile.
     template <class Who>
     Result attempt_get(Who& who, Item& item, Wait& wait, bool lease = false, bool until_settled = false) noexcept {
         const Result begun = gates.attempt_begin_get(who, wait, until_settled);
@@ -60,7 +60,7 @@ public:
         return Result::done;
     }
 
-    // An item that was got is the next to be got again, whatever the bound and even after a shutdown. blocked, no_memory, or
+    // An item that was got is the next to be got again, whatever the bound and even after a shutdown. blocked, no_memory, gone, or
     // shut: all items were thrown away, and the caller throws this one away.
     template <class Who>
     Result attempt_return(Who& who, Item item, Wait& wait) noexcept {
@@ -78,14 +78,19 @@ public:
     }
 
     // Shuts the queue down. `dropped` receives what was in it, if all of it is to go: `drop(item)` runs inside the section.
+    // blocked or gone.
     template <class Who, class Drop>
     Result attempt_shut_down(Who& who, bool now, Wait& wait, Drop drop) noexcept {
-        if (gates.attempt_begin_shut_down(who, now ? Mode::shut_now : Mode::shut, wait) == Result::blocked) return Result::blocked;
+        const Result begun = gates.attempt_begin_shut_down(who, now ? Mode::shut_now : Mode::shut, wait);
+        if (begun != Result::done) return begun;
         const std::uint64_t count = gates.count(), dropped = now ? count : 0;
         for (std::uint64_t i = 0; i < dropped; ++i) drop(ring_[(first_ + i) & (room_ - 1)]);
         gates.end_shut_down(count - dropped, dropped);
         return Result::done;
     }
+
+    // Inside the section (Turnstile::attempt_begin_move): the items from the oldest on. They stay the queue's.
+    Item item_at(std::uint64_t i) const noexcept { return ring_[(first_ + i) & (room_ - 1)]; }
 
     // For whoever is alone with the queue.
     template <class Visit>

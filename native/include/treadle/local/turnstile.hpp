@@ -37,7 +37,8 @@ struct Unguarded {
     word::Token owner() const noexcept { return word::kNobody; }
 };
 
-enum class Mode : std::uint32_t { open = 0, shut = 1, shut_now = 2 };
+// moved: another turnstile has taken this one's place (move_to), for good.
+enum class Mode : std::uint32_t { open = 0, shut = 1, shut_now = 2, moved = 3 };
 
 template <class World, class Section>
 class Turnstile {
@@ -59,6 +60,7 @@ public:
     std::uint64_t unfinished() const noexcept { return unfinished_.load(std::memory_order_acquire); }
     Mode mode() const noexcept { return static_cast<Mode>(mode_.load(std::memory_order_acquire)); }
     bool is_shut() const noexcept { return mode() != Mode::open; }
+    bool has_moved() const noexcept { return mode() == Mode::moved; }
     bool full() const noexcept { return max_items() != 0 && count() >= max_items(); }
     bool entered() const noexcept { return section_.held(); }
     bool entered_by(word::Token token) const noexcept { return section_.held() && section_.owner() == token; }
@@ -70,11 +72,11 @@ public:
     }
     bool joinable() const noexcept { return unfinished() == 0; }
 
-    // done: the caller is inside the section, and there is room; then end_put. blocked, full or shut.
+    // done: the caller is inside the section, and there is room; then end_put. blocked, full, shut, or gone: it has moved.
     template <class Who>
     Result attempt_begin_put(Who& who, Wait& wait) noexcept {
         if (section_.attempt_enter(who, wait) == Result::blocked) return Result::blocked;
-        if (mode() != Mode::open) return leave(Result::shut);
+        if (mode() != Mode::open) return leave_shut();
         const std::uint32_t seen = putters_.load(std::memory_order_acquire);  // SYNC bound→putter: before it asks for the bound
         if (full()) return wait_at(putters_, seen, wait, Result::full);
         return Result::done;
@@ -91,12 +93,12 @@ public:
         if (others) World::wake(&putters_, 1);
     }
 
-    // done: inside the section, and there is an item; then end_get. blocked, empty or shut. `until_settled`: after a shutdown it
-    // is empty, and not shut, while items are out on lease, which may come back.
+    // done: inside the section, and there is an item; then end_get. blocked, empty, shut or gone. `until_settled`: after a
+    // shutdown it is empty, and not shut, while items are out on lease, which may come back.
     template <class Who>
     Result attempt_begin_get(Who& who, Wait& wait, bool until_settled = false) noexcept {
         if (section_.attempt_enter(who, wait) == Result::blocked) return Result::blocked;
-        if (mode() == Mode::shut_now) return leave(Result::shut);
+        if (mode() >= Mode::shut_now) return leave_shut();
         if (count() != 0) return Result::done;
         const std::uint32_t seen = getters_.load(std::memory_order_acquire);  // SYNC lease→getter: before it asks for leases
         if (mode() == Mode::shut && !(until_settled && awaits_leases())) return leave(Result::shut);
@@ -110,12 +112,12 @@ public:
         if (wanted) World::wake(&putters_, static_cast<int>(taken));
         if (others) World::wake(&getters_, 1);
     }
-    // In place of end_get: what was taken before comes back, to be taken again. blocked, or shut: everything was thrown away,
-    // and so is this.
+    // In place of end_get: what was taken before comes back, to be taken again. blocked, gone, or shut: everything was thrown
+    // away, and so is this.
     template <class Who>
     Result attempt_begin_return(Who& who, Wait& wait) noexcept {
         if (section_.attempt_enter(who, wait) == Result::blocked) return Result::blocked;
-        return mode() == Mode::shut_now ? leave(Result::shut) : Result::done;
+        return mode() >= Mode::shut_now ? leave_shut() : Result::done;
     }
     void end_return(std::uint64_t count) noexcept {
         count_.store(count, std::memory_order_release);
@@ -172,13 +174,13 @@ public:
         World::wake(&joiners_, word::kWakeAll);
     }
 
-    // `count` items are done with. blocked, or overflow: more than were put; or than are not out on lease, unless it is these
-    // (`of_leases`) that are done with.
+    // `count` items are done with. blocked, gone, or overflow: more than were put; or than are not out on lease, unless it is
+    // these (`of_leases`) that are done with.
     template <class Who>
     Result attempt_done(Who& who, std::uint64_t count, Wait& wait, bool of_leases = false) noexcept {
         if (section_.attempt_enter(who, wait) == Result::blocked) return Result::blocked;
         const std::uint64_t left = unfinished_.load(std::memory_order_relaxed);
-        if (count + (of_leases ? 0 : leased()) > left) return leave(Result::overflow);
+        if (count + (of_leases ? 0 : leased()) > left) return leave(has_moved() ? Result::gone : Result::overflow);
         unfinished_.store(left - count, std::memory_order_release);
         const bool finished = left == count && rouse(joiners_);
         section_.release();
@@ -190,13 +192,16 @@ public:
     Result attempt_join(Who& who, Wait& wait) noexcept {
         if (section_.attempt_enter(who, wait) == Result::blocked) return Result::blocked;
         const std::uint32_t seen = joiners_.load(std::memory_order_acquire);  // SYNC tasks→joiner: before it asks for the count
-        return joinable() ? leave(Result::done) : wait_at(joiners_, seen, wait, Result::empty);
+        if (joinable()) return leave(has_moved() ? Result::gone : Result::done);
+        return wait_at(joiners_, seen, wait, Result::empty);
     }
 
-    // Inside the section afterwards, for whoever throws the items away; then end_shut_down. It never becomes milder.
+    // Inside the section afterwards, for whoever throws the items away; then end_shut_down. It never becomes milder. blocked or
+    // gone.
     template <class Who>
     Result attempt_begin_shut_down(Who& who, Mode to, Wait& wait) noexcept {
         if (section_.attempt_enter(who, wait) == Result::blocked) return Result::blocked;
+        if (has_moved()) return leave(Result::gone);
         if (mode() < to) mode_.store(static_cast<std::uint32_t>(to), std::memory_order_release);
         return Result::done;
     }
@@ -205,9 +210,36 @@ public:
         count_.store(count, std::memory_order_release);
         const std::uint64_t left = unfinished_.load(std::memory_order_relaxed);
         unfinished_.store(left - (dropped < left ? dropped : left), std::memory_order_release);
-        for (auto* gate : {&getters_, &putters_, &joiners_}) rouse(*gate);
-        section_.release();
-        for (auto* gate : {&getters_, &putters_, &joiners_}) World::wake(gate, word::kWakeAll);
+        leave_to_all();
+    }
+
+    // done: inside the section, whose items go elsewhere; then move_to, or give_up_move. blocked, or gone: they have.
+    template <class Who>
+    Result attempt_begin_move(Who& who, Wait& wait) noexcept {
+        if (section_.attempt_enter(who, wait) == Result::blocked) return Result::blocked;
+        return has_moved() ? leave(Result::gone) : Result::done;
+    }
+    void give_up_move() noexcept { section_.release(); }
+    // `to`, which nobody knows yet, is in the state that this one was in. Here every attempt finds `gone` from now on: neither
+    // items nor work is left, nor a bound that one would wait for. Whoever waits looks.
+    template <class Other>
+    void move_to(Other& to) noexcept {
+        to.take_over(mode(), leased(), max_items(), count(), puts(), unfinished());
+        mode_.store(static_cast<std::uint32_t>(Mode::moved), std::memory_order_release);
+        max_items_.store(0, std::memory_order_relaxed);
+        leased_.store(0, std::memory_order_relaxed);
+        count_.store(0, std::memory_order_release);
+        unfinished_.store(0, std::memory_order_release);
+        leave_to_all();
+    }
+    void take_over(Mode mode, std::uint32_t leased, std::uint64_t max_items, std::uint64_t count, std::uint64_t puts,
+                   std::uint64_t unfinished) noexcept {
+        mode_.store(static_cast<std::uint32_t>(mode), std::memory_order_relaxed);
+        leased_.store(leased, std::memory_order_relaxed);
+        max_items_.store(max_items, std::memory_order_relaxed);
+        count_.store(count, std::memory_order_relaxed);
+        puts_.store(puts, std::memory_order_relaxed);
+        unfinished_.store(unfinished, std::memory_order_release);
     }
 
 private:
@@ -218,6 +250,12 @@ private:
     Result leave(Result result) noexcept {
         section_.release();
         return result;
+    }
+    Result leave_shut() noexcept { return leave(has_moved() ? Result::gone : Result::shut); }
+    void leave_to_all() noexcept {
+        for (auto* gate : {&getters_, &putters_, &joiners_}) rouse(*gate);
+        section_.release();
+        for (auto* gate : {&getters_, &putters_, &joiners_}) World::wake(gate, word::kWakeAll);
     }
     static std::uint32_t seen(const Gate& gate) noexcept { return gate.load(std::memory_order_relaxed); }
     // Gates change by read-modify-write alone: set_max_items() is not in the section, and must not be undone by who is.
