@@ -16,7 +16,7 @@ import pytest
 import treadle
 from tests.queue.kinds import every_private_and_simple_kind, every_private_kind
 from tests.sync.children import forked
-from tests.sync.threads import OtherThread, until_parked
+from tests.sync.threads import OtherThread, until, until_parked
 from treadle import queue as dropin
 
 Make = Callable[..., Any]
@@ -27,8 +27,10 @@ def interrupted(queue: Any) -> Iterator[None]:
     """Ctrl-C comes when the main thread sleeps in a call of the queue, and ends it."""
     main = threading.main_thread()
     assert main.ident is not None and main.native_id is not None
+    started: list[bool] = []
 
     def send() -> None:
+        until(lambda: started)  # else the main thread may be asleep in start()
         until_parked(queue, main.native_id)  # type: ignore[arg-type]
         signal.pthread_kill(main.ident, signal.SIGINT)  # type: ignore[arg-type]
 
@@ -37,6 +39,7 @@ def interrupted(queue: Any) -> Iterator[None]:
     try:
         thread = threading.Thread(target=send)
         thread.start()
+        started.append(True)
         with pytest.raises(KeyboardInterrupt):
             yield
         thread.join()
