@@ -179,7 +179,7 @@ CONTRACT: dict[str, dict[str, str]] = {
         "__enter__": "",
         "__exit__": EXIT,
     },
-    "Pipe": {"": "duplex=True, *, label=None"},
+    "Pipe": {"": "duplex=True, *, name=None, end=None, label=None"},
     "Connection": {
         "send": "obj",
         "send_bytes": "buf, offset=0, size=None",
@@ -194,6 +194,7 @@ CONTRACT: dict[str, dict[str, str]] = {
         "writable": ATTRIBUTE,
         "aio": ATTRIBUTE,
         "label": ATTRIBUTE,
+        "name": ATTRIBUTE,
         "statistics": "",
         "__enter__": "",
         "__exit__": EXIT,

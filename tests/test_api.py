@@ -178,6 +178,7 @@ _SAMPLES: dict[str, Any] = {
 _SAMPLES_OF: dict[tuple[str, str], dict[str, Any]] = {
     ("Fifo", "send_bytes"): {"size": 3},
     ("Connection", "send_bytes"): {"size": 3},
+    ("Pipe", ""): {"end": 0},
     **{(name, call): {"timeout": 60} for name in _RUNNING for call in _OF_THE_STARTED},
     **{(name, call): {"timeout": 60} for name in _OF_A_POOL for call in CONTRACT[name] if call},
     **{(name, ""): {"kind": "process", "timeout": 60} for name in _POOLS},

@@ -1,9 +1,12 @@
 // Channels under death at every instruction: made, sent through, received from, while the other end sleeps.
 #include <cstdint>
+#include <cstdlib>
 #include <string>
+#include <unistd.h>
 
 #include "crash/ring_fixture.hpp"
 #include "treadle/channel/channel.hpp"
+#include "treadle/channel/taking.hpp"
 #include "treadle/platform/pipe.hpp"
 
 namespace arena_crash {
@@ -101,6 +104,76 @@ void send() {
     own_channel()->ends[0].bell.ring_for_messages(own_queue().puts(), OtherBell{});
 }
 
+// ---- Ends that are taken by the paths of their bells
+
+char bell_folder[] = "/tmp/treadle-bells-XXXXXX";
+std::string bell_path(std::uint32_t side) { return std::string(bell_folder) + (side == 0 ? "/0" : "/1"); }
+
+struct HeldEnd {
+    std::uint32_t side;
+    int bell = -1, other = -1;
+    explicit HeldEnd(std::uint32_t which) noexcept : side(which) {}
+    ~HeldEnd() { let_go(); }
+    HeldEnd(const HeldEnd&) = delete;
+    HeldEnd& operator=(const HeldEnd&) = delete;
+    bool take(Channel* of) {
+        treadle::platform::Refused refused;
+        return treadle::channel::take_end(*of, side, bell_path(side).c_str(), bell_path(1 - side).c_str(), bell, other, refused);
+    }
+    void let_go() noexcept {
+        treadle::platform::close_bell(bell);
+        treadle::platform::close_bell(other);
+        bell = other = -1;
+    }
+    bool deserted() const { return treadle::channel::is_deserted(*own_channel(), side, other); }
+    // Sleeping there would be in vain, since the bell wakes at once, for ever?
+    bool restless() const {
+        pollfd one{bell, POLLIN, 0};
+        return poll(&one, 1, 0) != 0;
+    }
+};
+HeldEnd keepers(0), victims(0);  // the keeper's is inherited by all processes of the case
+
+Case take_case(const char* name, std::uint32_t side, bool first) {
+    Case subject = arena_case(name);
+    subject.setup = [=](Memory&) {
+        found_arena();
+        std::uint32_t slot = 0;
+        in_section(keeper->arena, keeper->caller(), [&] {
+            channel_block = &treadle::channel::make<SharedWorld>(*keeper, true, 0, treadle::channel::kNobodyYet)->block;
+            slot = keeper->handles.add(keeper->arena, keeper->process, channel_block);
+        });
+        object_slot = slot;
+        keepers.let_go();
+        if (!first && !keepers.take(channel())) give_up("no end to keep");
+        track_arena(6);
+    };
+    subject.prepare = [=](Memory&) {
+        join("victim");
+        if (first)  // so that it makes them
+            for (const std::uint32_t each : {0u, 1u}) unlink(bell_path(each).c_str());
+        victims.side = side;
+    };
+    subject.operation = [=](Memory&) { victims.take(own_channel()); };
+    subject.verify = [=](Memory&, const Crash& crash) -> std::string {
+        join("survivor");
+        const bool come = treadle::channel::has_come(*own_channel(), side);
+        CRASH_REQUIRE(come || !crash.finished);
+        HeldEnd opposite(1 - side), again(side);
+        CRASH_REQUIRE(opposite.take(own_channel()));
+        CRASH_REQUIRE(opposite.deserted() == come);
+        CRASH_REQUIRE(come || !opposite.restless());
+        CRASH_REQUIRE(again.take(own_channel()));
+        CRASH_REQUIRE(!again.deserted() && !opposite.deserted() && !opposite.restless());
+        CRASH_REQUIRE(treadle::platform::ring_bell(opposite.other) && treadle::platform::silence_bell(again.bell));
+        CRASH_REQUIRE(treadle::platform::ring_bell(again.other) && treadle::platform::silence_bell(opposite.bell));
+        again.let_go();
+        CRASH_REQUIRE(opposite.deserted());
+        return "";
+    };
+    return subject;
+}
+
 void add_cases(step_kill::Suite& suite) {
     suite.add(channel_case(
         "channel/send", reader_sleeps, [] { write_inline(victims_frames, 1, kInline); }, send, sent_or_not));
@@ -150,13 +223,20 @@ void add_cases(step_kill::Suite& suite) {
         return nothing_is_left();
     };
     suite.add(make);
+
+    suite.add(take_case("channel/take the first end", 0, true));
+    suite.add(take_case("channel/take the other end", 1, false));
 }
 
 }  // namespace
 }  // namespace arena_crash
 
 int main(int argc, char** argv) {
+    if (mkdtemp(arena_crash::bell_folder) == nullptr) return 1;
     step_kill::Suite suite;
     arena_crash::add_cases(suite);
-    return arena_crash::run(suite, argc, argv);
+    const int result = arena_crash::run(suite, argc, argv);
+    for (const std::uint32_t side : {0u, 1u}) unlink(arena_crash::bell_path(side).c_str());
+    rmdir(arena_crash::bell_folder);
+    return result;
 }

@@ -10,9 +10,11 @@
 #include <cstdint>
 
 #include "await.hpp"
+#include "bell_files.hpp"
 #include "objects.hpp"
 #include "queue_ops.hpp"
 #include "treadle/channel/channel.hpp"
+#include "treadle/channel/taking.hpp"
 #include "treadle/platform/pipe.hpp"
 #include "treadle/tasks/lot.hpp"
 
@@ -84,13 +86,44 @@ inline RingQueue outbox(const ChannelEnd& e) noexcept { return ring_towards(e, 1
 inline bool can_receive(const ChannelEnd& e) noexcept { return channel_of(e)->rings[e.side] != 0; }
 inline bool can_send(const ChannelEnd& e) noexcept { return channel_of(e)->rings[1 - e.side] != 0; }
 
+// In the arena of names its ends are yet to be taken.
 inline bool make_channel(Mapping* m, Token token, bool duplex, std::uint64_t max_bytes, const char* label, Handle& h) noexcept {
     return make_block(m, token, h, [&]() -> SharedBlock* {
-        ChannelState* state = channel::make<SharedWorld>(*m, duplex, max_bytes);
+        const std::uint32_t come = m->named() ? channel::kNobodyYet : channel::kBothEnds;
+        ChannelState* state = channel::make<SharedWorld>(*m, duplex, max_bytes, come);
         if (state == nullptr) return nullptr;
         copy_label(state->label, sizeof state->label, label);
         return &state->block;
     });
+}
+
+inline bool has_come(const ChannelEnd& e, std::uint32_t side) noexcept { return channel::has_come(*channel_of(e), side); }
+// Has everybody gone who held the other end?
+inline bool is_deserted(const ChannelEnd& e) noexcept { return channel::is_deserted(*channel_of(e), e.side, e.other); }
+
+// Takes that end of a channel that has a name. False: see `refused`; what was opened goes when the end does.
+inline bool take_end(ChannelEnd& e, platform::Refused& refused) noexcept {
+    BellPath own, other;
+    Mapping* const m = e.handle.mapping;
+    const Offset offset = m->arena.heap.offset_of_block(e.handle.block);
+    Named::tell_of_leaving(remove_bells_at_leave);
+    if (!write_bell_path(m, offset, e.handle.serial, e.side, own) || !write_bell_path(m, offset, e.handle.serial, 1 - e.side, other)) {
+        refused = {platform::Refusal::system, ENAMETOOLONG};
+        return false;
+    }
+    return channel::take_end(*channel_of(e), e.side, own, other, e.bell, e.other, refused);
+}
+// Drops the reference; with the last one go the bells' files, which the channel has if it is one with a name.
+inline void drop_end(ChannelEnd& e) noexcept {
+    const Handle was = e.handle;
+    const bool named = was.mapping != nullptr && was.mapping->member() && was.mapping->named();
+    drop_object(e.handle);
+    if (!named) return;
+    const Offset offset = was.mapping->arena.heap.offset_of_block(was.block);
+    if (block_is_there(was.mapping, offset, was.serial)) return;
+    BellPath path;
+    for (std::uint32_t side = 0; side < 2; ++side)
+        if (write_bell_path(was.mapping, offset, was.serial, side, path)) platform::remove_path(path);
 }
 
 // The bells' pipes as this end holds them.
@@ -150,7 +183,8 @@ public:
     BellWait rest(std::int64_t nanoseconds) noexcept {
         if (!heeding_ && nanoseconds > kNap) nanoseconds = kNap;
         if (is_sentry_) {
-            const BellWait woken = platform::await_bell(e_.bell, e_.other, nanoseconds, heeding_);
+            const int other = has_come(e_, 1 - e_.side) ? e_.other : -1;
+            const BellWait woken = platform::await_bell(e_.bell, other, nanoseconds, heeding_);
             rung_ = woken == BellWait::rung;
             return woken;
         }
@@ -194,7 +228,7 @@ int await_end(ChannelEnd& e, Token token, Want what, Attempt attempt, Result wai
     Result result = attempt(who, wait);
     if (!goes_on(result)) return static_cast<int>(result);
     if (timeout == 0 && result == waiting) {
-        const bool deserted = platform::is_deserted(e.other);
+        const bool deserted = is_deserted(e);
         result = attempt(who, wait);
         if (result == waiting) return deserted ? static_cast<int>(Result::gone) : kTimeout;
         if (!goes_on(result)) return static_cast<int>(result);
@@ -214,7 +248,7 @@ int await_end(ChannelEnd& e, Token token, Want what, Attempt attempt, Result wai
     bool deserted = false, expired = timeout == 0, interrupted = false;
     BellStay stay(e, what);
     while (goes_on(result)) {
-        if (expired) deserted = deserted || platform::is_deserted(e.other);
+        if (expired) deserted = deserted || is_deserted(e);
         else stay.prepare();
         result = attempt(who, wait);
         if (!goes_on(result)) break;
@@ -264,7 +298,7 @@ int await_end(ChannelEnd& e, Token token, Want what, Attempt attempt, Result wai
 inline int sent(const ChannelEnd& e) noexcept {
     OtherBell other{e.other};
     const bool heard = bell_of_other(e).ring_for_messages(outbox(e).puts(), other) ? other.heard
-                                                                                 : !platform::is_deserted(e.other);
+                                                                                 : !is_deserted(e);
     return static_cast<int>(heard || outbox(e).size() == 0 ? Result::done : Result::gone);
 }
 inline int received(const ChannelEnd& e) noexcept {
@@ -273,8 +307,12 @@ inline int received(const ChannelEnd& e) noexcept {
     return static_cast<int>(Result::done);
 }
 
+// Of a channel with a name the other end may be taken again: then nothing may lie there of a send that has failed.
+inline bool waits_for_successor(const ChannelEnd& e) noexcept { return e.handle.mapping->named() && is_deserted(e); }
+
 inline int channel_send(ChannelEnd& e, Token token, const char* frame) noexcept {
     Taken accepted;
+    if (waits_for_successor(e)) return static_cast<int>(Result::gone);
     const int result = with_memory_of_the_dead(e.handle, [&] {
         return await_end(
             e, token, Want::room, [&](auto& who, Wait& wait) { return outbox(e).attempt_put(who, frame, 1, accepted, wait); },
@@ -302,15 +340,16 @@ inline int channel_poll(ChannelEnd& e, Token token, std::int64_t timeout) noexce
 // For tasks, which wait at the rings' own gates: they learn of a close() at once, of a death when they next look.
 inline int channel_send_attempt(const ChannelEnd& e, Token token, bool look, const char* frame, Wait* wait) noexcept {
     Taken accepted;
+    if (waits_for_successor(e)) return static_cast<int>(Result::gone);
     const int result = with_memory_of_the_dead(e.handle, [&] {
         Mapping::Caller who{token, look, e.handle.mapping};
         return static_cast<int>(outbox(e).attempt_put(who, frame, 1, accepted, *wait));
     });
     if (result == static_cast<int>(Result::done)) return sent(e);
-    return platform::is_deserted(e.other) ? static_cast<int>(Result::gone) : result;
+    return is_deserted(e) ? static_cast<int>(Result::gone) : result;
 }
 inline int channel_receive_attempt(const ChannelEnd& e, Token token, bool look, char* out, Taken* got, Wait* wait) noexcept {
-    const bool deserted = platform::is_deserted(e.other);  // before: what was sent until then is still received
+    const bool deserted = is_deserted(e);  // before: what was sent until then is still received
     const int result = with_memory_of_the_dead(e.handle, [&] {
         Mapping::Caller who{token, look, e.handle.mapping};
         return static_cast<int>(inbox(e).attempt_get(who, 1, out, kLargestFrameBytes, *got, *wait));
@@ -319,7 +358,7 @@ inline int channel_receive_attempt(const ChannelEnd& e, Token token, bool look, 
     return deserted && result == static_cast<int>(Result::empty) ? static_cast<int>(Result::gone) : result;
 }
 inline bool is_doubtful(const tasks::Place& place) noexcept {
-    return platform::is_deserted(static_cast<const ChannelEnd*>(place.subject)->other);
+    return is_deserted(*static_cast<const ChannelEnd*>(place.subject));
 }
 inline void doubt_channel(tasks::Place& place, const ChannelEnd& e) noexcept {
     place.doubt = is_doubtful;

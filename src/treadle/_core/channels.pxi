@@ -4,11 +4,17 @@ cdef enum:
     CHANNEL_BYTES = 4 << 20  # that lie in one direction at most, so that a sender does not run away from its receiver
 
 
-def Pipe(duplex=True, *, label=None):
+def Pipe(duplex=True, *, name=None, end=None, label=None):
     """Returns two connected ends, ``Connection`` objects, for threads and processes.
 
     duplex: whether both send and receive; if not, the first only receives and the second only sends. label: what
-    reports call it; by default the module and line that made it.
+    reports call it; by default the name, or the module and line that made it.
+
+    name: a pipe between programs that know nothing else of each other. Each takes one end, which is what is returned then:
+    end 0 (the first) or 1. Where nobody has taken the other end yet, ``recv`` waits, and ``send`` puts messages in store. When
+    all that held it have gone, that is the end, as with other pipes, until it is taken again: by the same program, started
+    anew, say, which receives what its predecessor has not. The pipe is gone with its last user. Raises HandleError if the name
+    is that of something else, or of a pipe with another `duplex`.
 
     A send waits while 4 MiB are on their way and not received (a larger message passes alone). Raises ArenaFullError.
 
@@ -21,8 +27,17 @@ def Pipe(duplex=True, *, label=None):
     >>> here.send(("hello", 42))
     >>> there.recv()
     ('hello', 42)
+    >>> here = treadle.Pipe(name="orders", end=0)
+    >>> there = treadle.Pipe(name="orders", end=1)  # in another program
+    >>> there.send("tea")
+    >>> here.recv()
+    'tea'
     """
-    cdef bytes text = _label(label)
+    cdef bytes text = _label_of(label, name)
+    if name is not None:
+        return _end_by_name(bool(duplex), name, end, text)
+    if end is not None:
+        raise TypeError("end= is for a pipe with a name; one without gives both ends")
     cdef Connection one = Connection.__new__(Connection)
     cdef Connection other = Connection.__new__(Connection)
     cdef Mapping* mapping = _home()
@@ -39,6 +54,73 @@ def Pipe(duplex=True, *, label=None):
         (<Connection>peer).end.other = bell.write
     one._open = other._open = True
     return one, other
+
+
+cdef Connection _end_by_name(bint duplex, name, end, bytes label):
+    cdef Connection taken = Connection.__new__(Connection)
+    cdef Refused refused
+    if end is None:
+        raise TypeError("of a pipe with a name each program takes one end: say which, end=0 or end=1")
+    if _whole(end) not in (0, 1):
+        raise ValueError(f"end must be 0 or 1, not {end}")
+    cdef _Naming named = _naming(name, False, True)
+    taken.end.side = _whole(end)
+    if not named.found(f"Pipe(duplex={duplex})", taken.end.handle):
+        remove_bells()  # of those that were killed: else they would be ever more
+        if not make_channel(named.mapping, _token_in(named.mapping), duplex, CHANNEL_BYTES, label, taken.end.handle):
+            raise _arena_full("a pipe", named.mapping)
+        named.publish(taken.end.handle)
+    if not take_end(taken.end, refused):
+        raise _bell_error(refused, _user_name(named.text))
+    taken._open = True
+    return taken
+
+
+cdef _bell_error(const Refused& refused, str name):
+    cdef Refusal why = refused.why
+    what = f"the doorbell of pipe {name!r}, {names_path()}.bell-...,"
+    if why == SYMBOLIC_LINK:
+        reason = "is a symbolic link"
+    elif why == NOT_REGULAR:
+        reason = "is no named pipe"
+    elif why == FOREIGN:
+        reason = "belongs to another user"
+    elif why == EXPOSED:
+        reason = "lets other users in by its mode"
+    elif why == HARD_LINKED:
+        reason = "has a second name"
+    else:
+        return OSError(refused.error, f"{what} cannot be opened: {os.strerror(refused.error)}")
+    return HandleError(f"{what} {reason}; choose another name, and see who writes to that folder")
+
+
+def remove_bells():
+    """Removes the doorbells of named pipes that are no more, as the killed leave them; returns how many."""
+    cdef NamedFailure failure
+    cdef Mapping* mapping
+    cdef bytes bell, path
+    where = names_path()
+    folder, _, name = where.rpartition("/")
+    try:
+        found = [each for each in os.listdir(folder) if each.startswith(f"{name}.bell-")]
+    except OSError:
+        return 0
+    if not found:
+        return 0
+    # After they were found: so whoever made one that is in use had named its channel before.
+    mapping = _open_names(False, &failure)
+    path = os.fsencode(where)
+    removed = 0
+    for each in found:
+        bell = os.fsencode(f"{folder}/{each}")
+        if bell_file_is_useless(mapping, PyBytes_AS_STRING(path), PyBytes_AS_STRING(bell)):
+            try:
+                if import_lazily("stat").S_ISFIFO(os.lstat(bell).st_mode):
+                    os.unlink(bell)
+                    removed += 1
+            except OSError:  # another was faster, or it is another user's
+                pass
+    return removed
 
 
 @cython.no_gc_clear  # what a finalizer may still call needs the leftovers
@@ -79,7 +161,7 @@ cdef class Connection:
         if self.end.bell >= 0 and self.end.handle.mapping != NULL and self.end.handle.mapping.member():
             tell_of_close(self.end)
         self.end.bell = self.end.other = -1
-        drop_object(self.end.handle)
+        drop_end(self.end)
 
     cdef _ticket_for(self, Connection peer):
         cdef Ticket ticket
@@ -534,6 +616,20 @@ cdef class Connection:
 
     cdef str _label(self):
         return _text(channel_label(self.end))
+
+    @property
+    def name(self):
+        """By what name other programs find the pipe, or None.
+
+        >>> import treadle
+        >>> treadle.Pipe(name="offers", end=0).name
+        'offers'
+        """
+        self._use()
+        try:
+            return _name_of(self.end.handle)
+        finally:
+            self._used()
 
     def statistics(self):
         """Returns a ``ConnectionStatistics``.

@@ -476,6 +476,9 @@ cdef extern from "treadle/platform/pipe.hpp" namespace "treadle::platform" nogil
     void close_bell(int)
     void ring_own_bell(int)
 
+cdef extern from "bell_files.hpp" namespace "treadle::core" nogil:
+    bint bell_file_is_useless(Mapping*, const char*, const char*)
+
 cdef extern from "channel_ops.hpp" namespace "treadle::core" nogil:
     cdef enum:
         KIND_CHANNEL "static_cast<int>(treadle::arena::Kind::channel)"
@@ -503,6 +506,8 @@ cdef extern from "channel_ops.hpp" namespace "treadle::core" nogil:
         bint exposed
 
     bint make_channel(Mapping*, Token, bint, uint64_t, const char*, Handle&)
+    bint take_end(ChannelEnd&, Refused&)
+    void drop_end(ChannelEnd&)
     bint can_receive(const ChannelEnd&)
     bint can_send(const ChannelEnd&)
     void expose_end(const ChannelEnd&)

@@ -6,7 +6,7 @@ import argparse
 import os
 
 from treadle import TreadleError, unlink
-from treadle._core import list_names, names_path, sweep_names
+from treadle._core import list_names, names_path, remove_bells, sweep_names
 from treadle.cli import CommandError
 
 
@@ -29,6 +29,7 @@ def run(args: argparse.Namespace) -> int:
             unlink(name)
             print(f"{name}: {'in use; it goes with its last user' if _is_there(name) else 'gone'}")
         there, removed, swept, others, persists = sweep_names()
+        bells = remove_bells()
     except (TreadleError, ValueError) as error:
         raise CommandError(str(error)) from None
     path = names_path()
@@ -45,6 +46,8 @@ def run(args: argparse.Namespace) -> int:
         else:
             use = "nobody uses it any more; removed"  # as this process, the last in it, ends
         print(f"{path}: {dead}; {use}")
+    if bells:
+        print(f"{path}.bell-...: removed {bells}, of pipes that are no more")
     return 0
 
 

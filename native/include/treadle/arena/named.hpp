@@ -74,6 +74,11 @@ public:
         }
     }
 
+    // What lies beside the file, of objects in it: told of each arena that this process leaves when its record is gone, and once
+    // more, with null, if that was the last and has removed the file.
+    using Leaving = void (*)(const char* path, const std::uint64_t* identity, Mapping* mapping);
+    static void tell_of_leaving(Leaving told) noexcept { leaving_.store(told, std::memory_order_relaxed); }
+
     // For a process that has come in by this or another way: at its end it leaves, and removes what nobody uses any more.
     static void leave_at_exit() noexcept {
         if (!installed_.exchange(true, std::memory_order_relaxed)) std::atexit(leave_all);
@@ -225,17 +230,22 @@ private:
         const int fd = platform::open_own_file(path, false, refused);
         if (fd < 0) return;
         if (platform::file_identity(fd) == m->system.file()) {
+            const std::uint64_t identity[2] = {m->arena.header().identity[0], m->arena.header().identity[1]};
+            const Leaving tell = leaving_.load(std::memory_order_relaxed);
             drop_record(*m);
+            if (tell != nullptr) tell(path, identity, m);
             platform::close_file(m->system.fd);
             m->system.fd = -1;
             platform::map_nothing_over(m->base, kCapacity);
             const bool last = platform::set_lock(fd, kMembersByte, platform::ByteLock::exclusive, false) == platform::Locked::done;
-            if (last && !look_at(fd).may_persist && platform::leads_to(path, m->system.file())) platform::remove_path(path);
+            const bool useless = last && !look_at(fd).may_persist && platform::leads_to(path, m->system.file());
+            if (useless && platform::remove_path(path) && tell != nullptr) tell(path, identity, nullptr);
         }
         platform::close_file(fd);
     }
 
     inline static constinit std::atomic<bool> installed_{false};
+    inline static constinit std::atomic<Leaving> leaving_{nullptr};
 };
 
 }  // namespace treadle::arena

@@ -3,6 +3,9 @@
 //   ChannelState (block) -> ring to end 0 (QueueState, a block that belongs to this one)
 //                        -> ring to end 1 (absent in a channel of one direction: end 0 receives, end 1 sends)
 //
+// `come` says of each end whether anybody has taken it yet: of a channel with a name, whose ends are taken one by one. Who holds an
+// end is the kernel's to say; that nobody does means the end of all only if somebody once did.
+//
 // Messages are the rings' items: sent and received entirely or not at all (ring/queue.hpp). Freed with the block, when no
 // process refers to it any more.
 #pragma once
@@ -21,19 +24,23 @@ struct ChannelState {
     arena::Block<World> block;
     arena::Offset rings[2];  // towards that end; 0: none
     char label[48];
+    typename World::template Atom<std::uint32_t> come;
     struct alignas(64) {
         Doorbell<World> bell;
     } ends[2];
 };
 
-// Makes a channel, inside the arena's section. Null: the limit.
+inline constexpr std::uint32_t kNobodyYet = 0, kBothEnds = 3;
+
+// Makes a channel, inside the arena's section. `come`: whose ends are taken. Null: the limit.
 template <class World, class Member>
-ChannelState<World>* make(Member& member, bool duplex, std::uint64_t max_bytes) noexcept {
+ChannelState<World>* make(Member& member, bool duplex, std::uint64_t max_bytes, std::uint32_t come = kBothEnds) noexcept {
     auto& heap = member.arena.heap;
     using State = ChannelState<World>;
     auto* state = reinterpret_cast<State*>(heap.allocate(sizeof(State), arena::Kind::channel));
     if (state == nullptr) return nullptr;
     std::memset(static_cast<void*>(&state->block + 1), 0, sizeof(State) - sizeof state->block);
+    state->come.store(come, std::memory_order_relaxed);
     for (int side = 0; side < (duplex ? 2 : 1); ++side) {
         auto* ring = ring::Queue<World, Member>::make(member, 0, max_bytes);
         if (ring == nullptr) {
