@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-_DEFAULT_SECONDS = 60.0
+_DEFAULT_SECONDS = 120.0
 _SHARED_MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
 _PREFIX = "treadle-tests-locked-"
 
@@ -45,6 +45,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.parent.name == "native")  # their programs get built first
     if "soak" in config.option.markexpr:
         return
     soaking = [item for item in items if item.get_closest_marker("soak")]

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 _ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.watchdog(300)
+
 _KINDS = ("items", "jobs", "locks", "rwlock", "permits", "objects")
 
 

@@ -17,11 +17,11 @@ _building: list[subprocess.Popen[bytes]] = []
 
 
 def begin(variants: list[str]) -> None:
-    """Have these variants built, at the lowest priority, one after the other."""
+    """Have these variants built, at a low priority, one after the other."""
     code = f"from tests.native.test_native import build_all; build_all({variants!r})"
     _building.append(
         subprocess.Popen(
-            ["nice", "-n", "19", sys.executable, "-c", code],
+            ["nice", "-n", "10", sys.executable, "-c", code],
             cwd=_ROOT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -21,7 +21,7 @@ from tests.native import ahead
 from tests.native.conftest import CRASH_POINTS
 
 # A cold build under a sanitizer takes minutes on a small machine.
-pytestmark = pytest.mark.watchdog(600)
+pytestmark = pytest.mark.watchdog(1200)
 
 _ROOT = Path(__file__).parents[2]
 _SOURCES = _ROOT / "native" / "tests"
@@ -63,8 +63,7 @@ _CASES = [
 ]
 _SANITIZER_OPTIONS = {
     "TSAN_OPTIONS": "halt_on_error=1",
-    "ASAN_OPTIONS": "detect_stack_use_after_return=1",
-    "UBSAN_OPTIONS": "print_stacktrace=1",
+    "ASAN_OPTIONS": "detect_stack_use_after_return=1:handle_sigill=1",
 }
 
 Build = Callable[[str, str], Path]
