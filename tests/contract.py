@@ -13,6 +13,17 @@ EXIT = "kind, error, trace"
 
 # Class or function -> its parameters ("" is the call of the class itself) and its members.
 POLICY = "*, timeout=None, retries=None, backoff=None, priority=None"
+NAMED = "name=None, persist=False, label=None"
+WITH_A_LOCK = {
+    "acquire": "blocking=True, timeout=-1",
+    "release": "",
+    "get_obj": "",
+    "get_lock": "",
+    "label": ATTRIBUTE,
+    "name": ATTRIBUTE,
+    "__enter__": "",
+    "__exit__": EXIT,
+}
 QUEUE = "maxsize=0, *, shared=True, name=None, persist=False, maxbytes=0, label=None"
 CONTRACT: dict[str, dict[str, str]] = {
     "Lock": {
@@ -179,6 +190,40 @@ CONTRACT: dict[str, dict[str, str]] = {
         "__enter__": "",
         "__exit__": EXIT,
     },
+    "Value": {"": f"typecode_or_type, *args, lock=True, {NAMED}"},
+    "Array": {"": f"typecode_or_type, size_or_initializer, *, lock=True, {NAMED}"},
+    "RawValue": {"": f"typecode_or_type, *args, {NAMED}"},
+    "RawArray": {"": f"typecode_or_type, size_or_initializer, *, {NAMED}"},
+    "Synchronized": {
+        **WITH_A_LOCK,
+        "value": ATTRIBUTE,
+        "load": "",
+        "store": "value",
+        "exchange": "value",
+        "fetch_add": "n",
+        "compare_exchange": "expected, new",
+    },
+    "SynchronizedArray": {
+        **WITH_A_LOCK,
+        "load": "index",
+        "store": "index, value",
+        "exchange": "index, value",
+        "fetch_add": "index, n",
+        "compare_exchange": "index, expected, new",
+        "__len__": "",
+    },
+    "SynchronizedString": {
+        **WITH_A_LOCK,
+        "value": ATTRIBUTE,
+        "raw": ATTRIBUTE,
+        "load": "index",
+        "store": "index, value",
+        "exchange": "index, value",
+        "fetch_add": "index, n",
+        "compare_exchange": "index, expected, new",
+        "__len__": "",
+    },
+    "ndarray": {"": f"shape, dtype=float, *, initial=None, order='C', {NAMED}"},
     "Pipe": {"": "duplex=True, *, name=None, end=None, label=None"},
     "Connection": {
         "send": "obj",

@@ -58,7 +58,13 @@ PYTHON: dict[str, set[str]] = {
     "_errors": set(),
     "_records": set(),
     "_by_value": set(),
-    "_core": {"_errors", "_records", "_by_value", "aio"},  # the latter two when they are asked for
+    "_core": {
+        "_errors",
+        "_records",
+        "_by_value",
+        "_values",
+        "aio",
+    },  # all but the first: when asked
     "_sync": {"_core", "_errors", "_records", "aio"},
     "_framing": {"_errors"},
     "_named_pipe": set(),
@@ -68,7 +74,21 @@ PYTHON: dict[str, set[str]] = {
     "_timers": {"_core", "_records", "_workers"},
     "_running": {"_by_value", "_core", "_errors", "_sync", "_timers", "aio"},
     "_pool": {"_core", "_errors", "_records", "_running", "_timers"},
-    "__init__": {"_core", "_errors", "_fifo", "_pool", "_records", "_running", "_sync", "_timers"},
+    "_values": {"_core"},
+    "_arrays": {"_core"},
+    "_ndarray": {"_core", "_arrays"},
+    "__init__": {
+        "_core",
+        "_errors",
+        "_fifo",
+        "_ndarray",
+        "_pool",
+        "_records",
+        "_running",
+        "_sync",
+        "_timers",
+        "_values",
+    },
     "aio": {"_core", "_errors", "_running", "_sync"},  # the latter two: types only
     "queue": {"_core", "_errors"},
     "joblib": {PUBLIC},

@@ -95,6 +95,7 @@ def test_the_parameters_are_those_of_the_contract(name: str, member: str, parame
 # ---- Calls
 
 
+UNSIGNED_BYTES = 33  # as in values.pxi
 _RUNNING = {"Process", "Thread"}
 _POOLS = {"Pool", "Executor"}
 _OF_A_POOL = {"Pool", "Executor", "AsyncResult", "MapResult", "ImapIterator", "Future"}
@@ -115,6 +116,7 @@ _SAMPLES: dict[str, Any] = {
     "copy": False,
     "count": 2,
     "daemon": True,
+    "dtype": int,
     "data": b"data",
     "duplex": False,
     "encoding": "utf-8",
@@ -124,12 +126,15 @@ _SAMPLES: dict[str, Any] = {
     "exc_tb": None,
     "exc_type": None,
     "exc_val": None,
+    "expected": 0,
     "fn": repr,
     "func": int,
     "function": int,
     "group": None,
     "immediate": True,
+    "index": 1,
     "initargs": ["1"],
+    "initial": 1,
     "initializer": int,
     "interval": 0.01,
     "item": 1,
@@ -150,10 +155,12 @@ _SAMPLES: dict[str, Any] = {
     "mode": "r",
     "n": 1,
     "name": "sample",
+    "new": 1,
     "newline": "",
     "obj": 1,
     "offset": 1,
     "on_owner_death": "recover",
+    "order": "F",
     "parties": 1,
     "persist": False,
     "path": f"{tempfile.mkdtemp()}/fifo",
@@ -165,12 +172,15 @@ _SAMPLES: dict[str, Any] = {
     "raw": True,
     "reclaim": True,
     "retries": 1,
+    "shape": (2, 3),
     "shared": False,
     "size": 1 << 30,
+    "size_or_initializer": [1, 2],
     "start_method": "fork",
     "target": int,
     "timeout": 0.01,
     "trace": None,
+    "typecode_or_type": "i",
     "value": 2,
     "wait": True,
     "workers": 1,
@@ -183,6 +193,9 @@ _SAMPLES_OF: dict[tuple[str, str], dict[str, Any]] = {
     **{(name, call): {"timeout": 60} for name in _OF_A_POOL for call in CONTRACT[name] if call},
     **{(name, ""): {"kind": "process", "timeout": 60} for name in _POOLS},
 }
+
+
+_BY_PLACE = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
 
 def _sample(name: str, member: str, parameter: Parameter) -> Any:
@@ -241,6 +254,11 @@ def _fifo_ready_for(member: str) -> Any:
 _MADE_WITH_ARGUMENTS: dict[str, Callable[[], Any]] = {
     "Barrier": functools.partial(treadle.Barrier, 1),
     "Latch": functools.partial(treadle.Latch, 1),
+    "Synchronized": functools.partial(treadle.Value, "i"),
+    "SynchronizedArray": functools.partial(treadle.Array, "i", 2),
+    "SynchronizedString": lambda: treadle.SynchronizedString(
+        treadle.RawArray("B", 2), treadle.RLock(), UNSIGNED_BYTES
+    ),
     "Timer": functools.partial(treadle.Timer, 0, int),
 }
 
@@ -293,7 +311,10 @@ def _ready_for(name: str, member: str) -> Any:
 
 @_each_call
 def test_a_call_takes_every_parameter_by_name(name: str, member: str, parameters: str) -> None:
-    named = {p.name: _sample(name, member, p) for p in _of_the_contract(parameters)}
+    promised = _of_the_contract(parameters)
+    named = {
+        p.name: _sample(name, member, p) for p in promised if p.kind is not Parameter.VAR_POSITIONAL
+    }
     if "shared" in named:  # as what has a name is, and has a number of bytes
         named["shared"] = True
     with _ready_for(name, member) as call:
@@ -303,7 +324,7 @@ def test_a_call_takes_every_parameter_by_name(name: str, member: str, parameters
 @_each_call
 def test_a_call_takes_parameters_by_place(name: str, member: str, parameters: str) -> None:
     promised = _of_the_contract(parameters)
-    placed = [_sample(name, member, p) for p in promised if p.kind is not Parameter.KEYWORD_ONLY]
+    placed = [_sample(name, member, p) for p in promised if p.kind in _BY_PLACE]
     with _ready_for(name, member) as call:
         call(*placed)
 
@@ -311,7 +332,7 @@ def test_a_call_takes_parameters_by_place(name: str, member: str, parameters: st
 @_each_call
 def test_a_call_refuses_one_argument_more(name: str, member: str, parameters: str) -> None:
     promised = _of_the_contract(parameters)
-    placed = [_sample(name, member, p) for p in promised if p.kind is not Parameter.KEYWORD_ONLY]
+    placed = [_sample(name, member, p) for p in promised if p.kind in _BY_PLACE]
     with _ready_for(name, member) as call:
         with pytest.raises(TypeError):
             call(*placed, None)

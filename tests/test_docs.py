@@ -119,8 +119,9 @@ def _called_by_users(subject: object) -> bool:
 )
 def test_help_shows_a_signature(name: str) -> None:
     parameters = inspect.signature(_DOCUMENTED[name]).parameters.values()
-    if any(parameter.name in ("function", "fn", "iterables") for parameter in parameters):
-        return  # what it takes goes on to the function
+    handed_on = ("function", "fn", "iterables", "typecode_or_type")
+    if any(parameter.name in handed_on for parameter in parameters):
+        return  # what it takes goes on to the function, or type
     open_ended = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     assert not [parameter for parameter in parameters if parameter.kind in open_ended]
 

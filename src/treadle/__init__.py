@@ -27,6 +27,9 @@ from treadle._core import (
     PriorityQueue,
     Queue,
     SimpleQueue,
+    Synchronized,
+    SynchronizedArray,
+    SynchronizedString,
     arena_statistics,
     import_lazily,
     set_arena_limit,
@@ -66,6 +69,7 @@ from treadle._timers import Timer
 TYPE_CHECKING = False  # type checkers know the name
 if TYPE_CHECKING:
     from treadle._fifo import Fifo
+    from treadle._ndarray import ndarray
     from treadle._pool.current import Worker, current_worker
     from treadle._pool.executor import Executor, Future
     from treadle._pool.imap import ImapIterator
@@ -90,10 +94,12 @@ if TYPE_CHECKING:
     from treadle._running.groups import Group
     from treadle._running.processes import Process
     from treadle._running.threads import Thread
+    from treadle._values import Array, RawArray, RawValue, Value
 
 __all__ = [
     "ArenaFullError",
     "ArenaStatistics",
+    "Array",
     "AsyncResult",
     "Barrier",
     "BarrierStatistics",
@@ -135,22 +141,29 @@ __all__ = [
     "RLock",
     "RWLock",
     "RWLockStatistics",
+    "RawArray",
+    "RawValue",
     "RemoteTraceback",
     "Semaphore",
     "SemaphoreStatistics",
     "ShutDown",
     "SimpleQueue",
+    "Synchronized",
+    "SynchronizedArray",
+    "SynchronizedString",
     "TaskError",
     "TaskTimeoutError",
     "Thread",
     "Timer",
     "TimerStatistics",
     "TreadleError",
+    "Value",
     "Worker",
     "WorkerDiedError",
     "WorkerMemoryError",
     "arena_statistics",
     "current_worker",
+    "ndarray",
     "set_arena_limit",
     "sweep",
     "unlink",
@@ -160,6 +173,7 @@ __version__: str
 
 # What would more than double the time of the import is imported when it is asked for.
 _LATER = {
+    "Array": "treadle._values",
     "AsyncResult": "treadle._pool.results",
     "Executor": "treadle._pool.executor",
     "Fifo": "treadle._fifo",
@@ -171,9 +185,13 @@ _LATER = {
     "Pool": "treadle._pool.pool",
     "PoolView": "treadle._pool.views",
     "Process": "treadle._running.processes",
+    "RawArray": "treadle._values",
+    "RawValue": "treadle._values",
     "Thread": "treadle._running.threads",
+    "Value": "treadle._values",
     "Worker": "treadle._pool.current",
     "current_worker": "treadle._pool.current",
+    "ndarray": "treadle._ndarray",
     **{_name: "treadle._records" for _name in __all__ if _name.endswith("Statistics")},
 }
 

@@ -39,6 +39,8 @@ include "stops.pxi"
 include "rosters.pxi"
 include "batches.pxi"
 include "serving.pxi"
+include "memory.pxi"
+include "values.pxi"
 
 _install()
 _show_rings_to_collector()

@@ -5,7 +5,7 @@ from libc.errno cimport EMFILE, EPIPE
 from libc.math cimport ceil
 from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memchr, memcpy
+from libc.string cimport memchr, memcpy, memset
 from cpython.object cimport Py_LT, PyObject, PyObject_RichCompareBool
 from cpython.ref cimport Py_DECREF, Py_INCREF
 
@@ -648,6 +648,8 @@ cdef extern from "Python.h":
     bint PyTuple_CheckExact(object)
     long long PyLong_AsLongLongAndOverflow(object, int* overflow) except? -1
     object PyLong_FromLongLong(long long)
+    object PyLong_FromUnsignedLongLong(unsigned long long)
+    unsigned long long PyLong_AsUnsignedLongLongMask(object) except? 0xdead
     double PyFloat_AS_DOUBLE(object)
     object PyFloat_FromDouble(double)
     void* PyUnicode_DATA(object)
@@ -660,3 +662,19 @@ cdef extern from "Python.h":
     PyObject* PyTuple_GET_ITEM(object, Py_ssize_t)
     object PyTuple_New(Py_ssize_t)
     void PyTuple_SET_ITEM(object, Py_ssize_t, object)
+
+cdef extern from "memory_ops.hpp" namespace "treadle::core" nogil:
+    cdef enum:
+        KIND_MEMORY "static_cast<int>(treadle::arena::Kind::memory)"
+    cppclass MemoryHead "treadle::core::MemoryHead":
+        char label[48]
+    bint make_memory(Mapping*, Token, uint64_t, const char*, Handle&)
+    uint64_t memory_bytes(const SharedBlock*)
+    char* memory_data(SharedBlock*)
+    MemoryHead* memory_head(SharedBlock*)
+    uint64_t integer_load(void*, unsigned int)
+    void integer_write(void*, unsigned int, uint64_t)
+    void integer_store(void*, unsigned int, uint64_t)
+    uint64_t integer_exchange(void*, unsigned int, uint64_t)
+    uint64_t integer_fetch_add(void*, unsigned int, uint64_t)
+    bint integer_compare_exchange(void*, unsigned int, uint64_t, uint64_t)

@@ -78,7 +78,7 @@ inline constexpr std::uint64_t kBlockHeader = 48;
 enum class Kind : std::uint16_t {
     none, records, references, table, lock, rlock, semaphore, permits, event, condition, barrier, queue, chunk, message,
     lease, rwlock, latch, priority_queue, lifo_queue, item, names, name, channel,
-    roster, transit,
+    roster, transit, memory,
 };
 
 // Whom the limit binds. What it takes to empty a full arena (to join it, a reference, a lease, a table of waiters) may pass
