@@ -223,6 +223,21 @@ CONTRACT: dict[str, dict[str, str]] = {
         "compare_exchange": "index, expected, new",
         "__len__": "",
     },
+    "SharedMemory": {
+        "": "name=None, create=False, size=0, *, track=True",
+        "buf": ATTRIBUTE,
+        "name": ATTRIBUTE,
+        "size": ATTRIBUTE,
+        "close": "",
+        "unlink": "",
+    },
+    "ShareableList": {
+        "": "sequence=None, *, name=None",
+        "format": ATTRIBUTE,
+        "count": "value",
+        "index": "value",
+        "__len__": "",
+    },
     "ndarray": {"": f"shape, dtype=float, *, initial=None, order='C', {NAMED}"},
     "Pipe": {"": "duplex=True, *, name=None, end=None, label=None"},
     "Connection": {

@@ -77,6 +77,9 @@ PYTHON: dict[str, set[str]] = {
     "_values": {"_core"},
     "_arrays": {"_core"},
     "_ndarray": {"_core", "_arrays"},
+    "_segments": {"_errors"},
+    "_shared_memory": {"_segments"},
+    "_shareable_list": {"_shared_memory"},
     "__init__": {
         "_core",
         "_errors",
@@ -85,6 +88,8 @@ PYTHON: dict[str, set[str]] = {
         "_pool",
         "_records",
         "_running",
+        "_shareable_list",
+        "_shared_memory",
         "_sync",
         "_timers",
         "_values",

@@ -115,6 +115,7 @@ _SAMPLES: dict[str, Any] = {
     "chunksize": 2,
     "copy": False,
     "count": 2,
+    "create": True,
     "daemon": True,
     "dtype": int,
     "data": b"data",
@@ -172,6 +173,7 @@ _SAMPLES: dict[str, Any] = {
     "raw": True,
     "reclaim": True,
     "retries": 1,
+    "sequence": [1, 2],
     "shape": (2, 3),
     "shared": False,
     "size": 1 << 30,
@@ -180,6 +182,7 @@ _SAMPLES: dict[str, Any] = {
     "target": int,
     "timeout": 0.01,
     "trace": None,
+    "track": True,
     "typecode_or_type": "i",
     "value": 2,
     "wait": True,
@@ -189,6 +192,7 @@ _SAMPLES_OF: dict[tuple[str, str], dict[str, Any]] = {
     ("Fifo", "send_bytes"): {"size": 3},
     ("Connection", "send_bytes"): {"size": 3},
     ("Pipe", ""): {"end": 0},
+    ("SharedMemory", ""): {"size": 100},
     **{(name, call): {"timeout": 60} for name in _RUNNING for call in _OF_THE_STARTED},
     **{(name, call): {"timeout": 60} for name in _OF_A_POOL for call in CONTRACT[name] if call},
     **{(name, ""): {"kind": "process", "timeout": 60} for name in _POOLS},
@@ -251,6 +255,20 @@ def _fifo_ready_for(member: str) -> Any:
         yield reader
 
 
+@contextlib.contextmanager
+def _segment_ready_for(name: str, member: str) -> Any:
+    of = getattr(treadle, name)
+    made = [of([1, 2]) if name == "ShareableList" else of(create=True, size=100)]
+
+    def make(*args: Any, **kwargs: Any) -> None:
+        made.append(of(*args, **kwargs))
+
+    yield getattr(made[0], member) if member else make
+    for each in made:
+        with contextlib.suppress(FileNotFoundError):
+            getattr(each, "shm", each).unlink()
+
+
 _MADE_WITH_ARGUMENTS: dict[str, Callable[[], Any]] = {
     "Barrier": functools.partial(treadle.Barrier, 1),
     "Latch": functools.partial(treadle.Latch, 1),
@@ -268,6 +286,10 @@ def _ready_for(name: str, member: str) -> Any:
     """What the member can be called on without an error and without a wait."""
     if name in _OF_A_POOL:
         with _of_a_pool_ready_for(name, member) as call:
+            yield call
+        return
+    if name in {"SharedMemory", "ShareableList"}:
+        with _segment_ready_for(name, member) as call:
             yield call
         return
     if not member:

@@ -94,6 +94,8 @@ if TYPE_CHECKING:
     from treadle._running.groups import Group
     from treadle._running.processes import Process
     from treadle._running.threads import Thread
+    from treadle._shareable_list import ShareableList
+    from treadle._shared_memory import SharedMemory
     from treadle._values import Array, RawArray, RawValue, Value
 
 __all__ = [
@@ -146,6 +148,8 @@ __all__ = [
     "RemoteTraceback",
     "Semaphore",
     "SemaphoreStatistics",
+    "ShareableList",
+    "SharedMemory",
     "ShutDown",
     "SimpleQueue",
     "Synchronized",
@@ -187,6 +191,8 @@ _LATER = {
     "Process": "treadle._running.processes",
     "RawArray": "treadle._values",
     "RawValue": "treadle._values",
+    "ShareableList": "treadle._shareable_list",
+    "SharedMemory": "treadle._shared_memory",
     "Thread": "treadle._running.threads",
     "Value": "treadle._values",
     "Worker": "treadle._pool.current",
