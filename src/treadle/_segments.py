@@ -270,9 +270,9 @@ def _byte(kind: int, inode: int) -> bytes:
 # ---- Sweeping
 
 
-def sweep() -> int:
-    """Removes the names of this user's segments that nobody has any more; returns how many."""
-    return sum(_take_away(name) for name in ours())
+def sweep() -> list[str]:
+    """Removes the names of this user's segments that nobody has any more; returns them."""
+    return [name for name in ours() if _take_away(name)]
 
 
 def ours() -> Iterator[str]:
@@ -296,6 +296,21 @@ def state_of(name: str) -> str:
         return "left behind" if _left_behind(os.fstat(fd)) else "closed"
     finally:
         os.close(fd)
+
+
+def users_of(name: str) -> list[int]:
+    """The processes that have a segment mapped, as far as they may be looked into."""
+    with suppress(FileNotFoundError):
+        return list(_users_of(_identity_of(os.stat(f"{FOLDER}/{name}"))))
+    return []
+
+
+def _users_of(identity: Identity) -> Iterator[int]:
+    device = f"{os.major(identity[0]):02x}:{os.minor(identity[0]):02x} {identity[1]} "
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with suppress(OSError), open(f"/proc/{pid}/maps", errors="replace") as maps:
+            if any(device in line for line in maps):
+                yield int(pid)
 
 
 def _sweep_if_due() -> None:
@@ -340,9 +355,8 @@ def _end() -> None:
             if not mine:
                 fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
             try:
-                if _nobody_else_has(fd) and not (
-                    mine and _forked and _is_mapped_by_others(identity)
-                ):
+                inherited = mine and _forked and set(_users_of(identity)) - {os.getpid()}
+                if not inherited and _nobody_else_has(fd):
                     _unlink(path, identity)
             finally:
                 if mine:
@@ -351,16 +365,6 @@ def _end() -> None:
                 else:
                     os.close(fd)
     _made.clear()
-
-
-def _is_mapped_by_others(identity: Identity) -> bool:
-    device = f"{os.major(identity[0]):02x}:{os.minor(identity[0]):02x} {identity[1]} "
-    for pid in os.listdir("/proc"):
-        if pid.isdigit() and int(pid) != os.getpid():
-            with suppress(OSError), open(f"/proc/{pid}/maps", errors="replace") as maps:
-                if any(device in line for line in maps):
-                    return True
-    return False
 
 
 def _before_fork() -> None:

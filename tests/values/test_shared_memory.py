@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import multiprocessing
 import os
 import pickle
@@ -190,7 +191,7 @@ def make(line: Connection, name: str, **options: Any) -> None:
 def test_of_a_killed_maker_nothing_stays(name: str) -> None:
     with forked(make, name) as maker:
         maker.expect("made")
-        assert _segments.sweep() == 0
+        assert _segments.sweep() == []
         maker.kill()
     assert file_of(name).exists()
     assert _segments.state_of(name) == "left behind"
@@ -208,7 +209,7 @@ def test_the_next_one_tidies_up_after_the_killed(
         maker.kill()
     monkeypatch.setattr(_segments, "_swept_at", -10.0)
     if next_one == "sweep":
-        assert _segments.sweep() == 1
+        assert _segments.sweep() == [name]
     elif next_one == "another":
         treadle.SharedMemory(create=True, size=1).unlink()
     else:
@@ -227,7 +228,7 @@ def test_who_has_it_open_keeps_its_name_whoever_is_killed(
         maker.expect("made")
         memory = by(name)
         maker.kill()
-    assert _segments.sweep() == 0
+    assert _segments.sweep() == []
     with pytest.raises(FileExistsError):
         treadle.SharedMemory(name, create=True, size=1)
     again = treadle.SharedMemory(name)
@@ -248,7 +249,7 @@ def test_a_maker_who_has_closed_it_keeps_its_name_but_not_its_memory(name: str) 
         maker.say("close")
         maker.expect("close")
         os.utime(file_of(name), (0, 0))  # as if that was long ago
-        assert (_segments.state_of(name), _segments.sweep()) == ("closed", 0)
+        assert (_segments.state_of(name), _segments.sweep()) == ("closed", [])
         memory = treadle.SharedMemory(name)
         assert memory.buf[0] == 42
         memory.unlink()
@@ -262,13 +263,13 @@ def test_what_was_closed_in_good_order_may_be_handed_on_for_a_minute(name: str) 
         maker.say("close")
         maker.expect("close")
         maker.say("end")  # by os._exit, as children do
-    assert _segments.sweep() == 0
+    assert _segments.sweep() == []
     memory = treadle.SharedMemory(name)
     assert memory.buf[0] == 42
     memory.close()
-    assert _segments.sweep() == 0
+    assert _segments.sweep() == []
     os.utime(file_of(name), (0, 0))
-    assert _segments.sweep() == 1
+    assert _segments.sweep() == [name]
 
 
 def test_untracked_ones_and_others_files_stay(name: str) -> None:
@@ -281,7 +282,7 @@ def test_untracked_ones_and_others_files_stay(name: str) -> None:
     file_of(name).unlink()
     made = treadle.SharedMemory(name, create=True, size=10, track=False)
     made.close()
-    assert _segments.sweep() == 0
+    assert _segments.sweep() == []
     assert name not in list(_segments.ours())
     treadle.SharedMemory(name).unlink()
 
@@ -398,3 +399,21 @@ def test_it_can_be_sent(method: str) -> None:
     for segment in (memory, items.shm):
         segment.close()
         segment.unlink()
+
+
+# ---- Commands
+
+
+@pytest.mark.slow
+def test_the_commands_know_segments(name: str) -> None:
+    command = [sys.executable, "-m", "treadle"]
+    with forked(make, name) as maker:
+        maker.expect("made")
+        listed = json.loads(subprocess.check_output([*command, "ls", "--segments", "--json"]))
+        (ours,) = [each for each in listed if each["name"] == name]
+        assert (ours["state"], ours["pids"], ours["bytes"]) == ("in use", [maker.pid], 100)
+        assert name not in subprocess.check_output([*command, "gc"], text=True)
+        maker.kill()
+    swept = subprocess.check_output([*command, "gc"], text=True)
+    assert f"/dev/shm/{name}: nobody has this memory any more; removed\n" in swept
+    assert not file_of(name).exists()

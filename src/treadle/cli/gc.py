@@ -1,11 +1,11 @@
-"""``treadle gc``: sweeps up after the dead among the named objects; removes what nobody uses."""
+"""``treadle gc``: sweeps up after the dead among what has a name; removes what nobody uses."""
 
 from __future__ import annotations
 
 import argparse
 import os
 
-from treadle import TreadleError, unlink
+from treadle import TreadleError, _segments, unlink
 from treadle._core import list_names, names_path, remove_bells, sweep_names
 from treadle.cli import CommandError
 
@@ -48,6 +48,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"{path}: {dead}; {use}")
     if bells:
         print(f"{path}.bell-...: removed {bells}, of pipes that are no more")
+    for name in _segments.sweep():
+        print(f"{_segments.FOLDER}/{name}: nobody has this memory any more; removed")
     return 0
 
 

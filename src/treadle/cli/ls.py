@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 
-from treadle import HandleError, TreadleError
+from treadle import HandleError, TreadleError, _segments
 from treadle._core import list_names, names_path, object_of, owner_ended
 from treadle._records import (
     EventStatistics,
@@ -36,11 +38,18 @@ class Named:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options to its parser."""
     parser.add_argument("--json", action="store_true", help="print one JSON array of objects")
+    parser.add_argument(
+        "--segments",
+        action="store_true",
+        help="list the memory that treadle.SharedMemory made, too",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Print what there is; 0."""
     objects = named_objects()
+    if args.segments:
+        objects += segments()
     if args.json:
         print(json.dumps([asdict(each) for each in objects], indent=1))
     elif not objects:
@@ -80,6 +89,18 @@ def named_objects() -> list[Named]:
             size += of_parts.get(name, 0)
             objects.append(Named(name, description, state, users, pids, persistent, size))
     return sorted(objects, key=lambda each: each.name)
+
+
+def segments() -> list[Named]:
+    """What treadle.SharedMemory made for this user, by name."""
+    found = []
+    for name in _segments.ours():
+        with suppress(FileNotFoundError):
+            size = os.stat(f"{_segments.FOLDER}/{name}").st_size
+            state, pids = _segments.state_of(name), _segments.users_of(name)
+            of = f"SharedMemory({size} bytes)"
+            found.append(Named(name, of, state, len(pids), pids[:64], False, size))
+    return sorted(found, key=lambda each: each.name)
 
 
 def _state(ticket: bytes) -> str:

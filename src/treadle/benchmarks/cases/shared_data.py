@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import time
 from collections.abc import Callable
+from multiprocessing import shared_memory
 from typing import Any
 
 import treadle
@@ -14,6 +15,7 @@ from treadle.benchmarks.clock import lasting
 from treadle.benchmarks.units import Unit
 
 _LOCKED = "with x.get_lock(): x.value += 1"
+_SEGMENT_BYTES = 1 << 16
 _LARGE, _SMALL = 100_000_000, 1_000
 _DOES_NOT_GROW = 1.25  # a size 100,000 times as large; the rest is left to the clock
 
@@ -53,6 +55,8 @@ def cases() -> list[Case]:
             },
             rows=(Comparison("treadle 100 MB", "treadle 1 KB", _DOES_NOT_GROW),),
         ),
+        _of_segments("segment.life", "SharedMemory, 64 KiB, made, filled and unlinked", _life),
+        _of_segments("segment.open", "SharedMemory opened and closed", _opening),
     ]
 
 
@@ -68,6 +72,43 @@ def _beside_the_standard(name: str, title: str, statement: str, kind: str, *argu
         },
         rows=against(["treadle"], {"multiprocessing": 1.0}),
     )
+
+
+def _of_segments(name: str, title: str, of: Callable[[Any], Measure]) -> Case:
+    return Case(
+        name=name,
+        title=title,
+        unit=Unit.SECONDS,
+        contenders={
+            "treadle": of(treadle.SharedMemory),
+            "multiprocessing": of(shared_memory.SharedMemory),
+        },
+        rows=against(["treadle"], {"multiprocessing": 1.0}),
+    )
+
+
+def _life(kind: Any) -> Measure:
+    content = bytes(_SEGMENT_BYTES)
+
+    def turn() -> None:
+        memory = kind(create=True, size=_SEGMENT_BYTES)
+        memory.buf[:] = content
+        memory.close()
+        memory.unlink()
+
+    return lambda seconds: _seconds_a_turn(turn, seconds)
+
+
+def _opening(kind: Any) -> Measure:
+    def measure_opening(seconds: float) -> float:
+        memory = kind(create=True, size=_SEGMENT_BYTES)
+        try:
+            return _seconds_a_turn(lambda: kind(memory.name).close(), seconds)
+        finally:
+            memory.close()
+            memory.unlink()
+
+    return measure_opening
 
 
 def _handed_to_a_task(size: int) -> Measure:
