@@ -46,6 +46,44 @@ def test_in_the_standard_library_a_visitor_that_leaves_takes_the_memory_with_it(
         assert creator.poll() is None  # which made it, and has not finished with it
 
 
+def test_a_visitor_of_treadle_s_shared_memory_leaves_it() -> None:
+    makers = CREATOR.replace("multiprocessing.shared_memory", "treadle")
+    visitors = VISITOR.replace("multiprocessing.shared_memory", "treadle")
+    with running(makers, stdin=subprocess.PIPE) as creator:
+        assert creator.stdin is not None and creator.stdout is not None
+        name = creator.stdout.readline().strip()
+        for code in (visitors, visitors.replace("memory.close()", "")):
+            with running(code, stdin=subprocess.PIPE) as visitor:
+                visitor.communicate(name)
+                assert visitor.returncode == 0
+            assert Path("/dev/shm", name).exists()
+        memory = treadle.SharedMemory(name)
+        creator.communicate("\n")  # ends without unlinking it
+        assert Path("/dev/shm", name).exists()
+        memory.buf[0] = 1
+        memory.unlink()
+
+
+USE_DATA = """
+import pickle, sys
+value, array, raw = pickle.load(sys.stdin.buffer)
+value.fetch_add(1)
+array += 1
+raw[:] = [value.load()] * 3
+"""
+
+
+def test_visitors_of_treadle_s_data_leave_it_to_the_others() -> None:
+    data = treadle.Value("i"), treadle.ndarray(100_000), treadle.RawArray("i", 3)
+    for _ in range(2):
+        subprocess.run(
+            [sys.executable, "-c", USE_DATA], input=pickle.dumps(data), check=True, cwd=ROOT
+        )
+    treadle.sweep()
+    value, array, raw = data
+    assert (value.value, (array == 2).all(), raw[:]) == (2, True, [2, 2, 2])
+
+
 USE_AND_LEAVE = """
 import pickle, sys
 queue = pickle.load(sys.stdin.buffer)

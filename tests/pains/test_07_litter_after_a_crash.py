@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+import treadle
 from tests.demo.processes import of_session, pidfds, wait_until_gone
 from tests.pains.programs import running, seen_in_this_version
+from treadle import _segments
 
 pytestmark = pytest.mark.slow
 
@@ -100,3 +103,37 @@ def test_of_treadle_nothing_is_left_when_the_whole_tree_is_killed(names: Path) -
         kill_session(program)
         assert of_session(program.pid) == []
         assert not list(names.parent.iterdir()), "what has no name makes no file there either"
+
+
+# What lies in /dev/shm by the standard library's naming has a name, and is used by a tree as well.
+SEGMENTS = """
+import multiprocessing, signal
+import treadle
+from tests.pains.tree import hold_and_wait
+memory = treadle.SharedMemory(create=True, size=1000)
+items = treadle.ShareableList([1, 2, 3])
+value, array = treadle.Value("i"), treadle.ndarray(1000)
+queue, ready = treadle.Queue(), treadle.Queue()
+queue.put((memory, items, value, array))
+for kind in ("fork", "spawn"):
+    multiprocessing.get_context(kind).Process(target=hold_and_wait, args=(queue, ready)).start()
+for _ in range(2):
+    ready.get()
+print(memory.name, items.shm.name, flush=True)
+signal.pause()
+"""
+
+
+def test_shared_memory_of_a_killed_tree_goes_with_the_next_to_come() -> None:
+    with running(SEGMENTS) as program:
+        assert program.stdout is not None
+        files = [Path("/dev/shm", name) for name in program.stdout.readline().split()]
+        assert [file.exists() for file in files] == [True, True]
+        treadle.SharedMemory(create=True, size=1).unlink()
+        assert _segments.sweep() == []
+        assert [file.exists() for file in files] == [True, True], "they are in use"
+        kill_session(program)
+    with pytest.raises(FileNotFoundError):
+        treadle.SharedMemory(files[0].name)
+    subprocess.run([sys.executable, "-m", "treadle", "gc"], check=True, capture_output=True)
+    assert [file.exists() for file in files] == [False, False]

@@ -78,6 +78,37 @@ def test_treadle_does_not_need_it() -> None:
     assert (run.stdout, run.stderr) == ("moved 0\n", "")
 
 
+DATA = """
+import multiprocessing
+import treadle
+
+def fill(value, array, items):
+    value.value = 7
+    array[:] = 1
+    items[:] = [2] * len(items)
+
+data = treadle.Value("i"), treadle.ndarray(1_000_000), treadle.Array("i", 1_000_000)
+worker = multiprocessing.Process(target=fill, args=data)
+worker.start()
+worker.join()
+print(data[0].value, data[1].sum(), data[2][-1])
+for make in (treadle.SharedMemory, lambda **options: treadle.ShareableList([" " * (1 << 20)])):
+    try:
+        make(create=True, size=1 << 20)
+    except MemoryError as error:
+        print(type(error).__name__)
+small = treadle.SharedMemory(create=True, size=4000)
+small.buf[:] = bytes(4000)
+small.unlink()
+"""
+
+
+def test_treadle_s_data_does_not_need_it_and_shared_memory_says_so() -> None:
+    run = run_with_small_dev_shm(DATA)
+    said = "7 1000000.0 2\nArenaFullError\nArenaFullError\n"
+    assert (run.stdout, run.stderr) == (said, "")
+
+
 def test_treadle_takes_nothing_from_it() -> None:
     """Wherever it can be seen: no file of a treadle program lies there."""
     said = output_of(
