@@ -120,6 +120,7 @@ def test_the_interpreters_own_tests_pass_on_the_dropins(
     commands = [
         [python, "-m", "tests.dropins.exports"],
         [python, "-m", "tests.conformance.suites"],
+        [python, "-m", "tests.conformance.shared_suites", "fork"],
         *([python, "-m", "tests.conformance.dropins", suite] for suite in SUITES),
     ]
     with ThreadPoolExecutor(len(commands)) as threads:  # they sleep most of the time
