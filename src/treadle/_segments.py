@@ -46,7 +46,7 @@ from treadle._errors import ArenaFullError
 FOLDER = "/dev/shm"  # where shm_open looks
 
 _OURS = stat.S_ISVTX | 0o600
-_CLOSED = _OURS | stat.S_IXUSR  # in good order, at the time of the file's last change or later
+_CLOSED = _OURS | stat.S_IXUSR  # in good order, at the time of the last change or before
 _GRACE = 60.0  # seconds, as of handles in transit
 _SWEEP_SECONDS = 1.0
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM}
@@ -106,13 +106,12 @@ def attach(name: str) -> tuple[int, Identity, int]:
     try:
         status = os.fstat(fd)
         identity, size = _identity_of(status), status.st_size
-        if _is_ours(status):
-            if _nobody_else_has(fd):
-                if _left_behind(status):
-                    _unlink(path, identity)
-                fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-            if status.st_mode & stat.S_IXUSR:
-                os.fchmod(fd, _OURS)
+        if _is_ours(status) and _nobody_else_has(fd):
+            if _left_behind(status):
+                _unlink(path, identity)
+            else:
+                os.fchmod(fd, _OURS)  # now it has a user, who has not closed it
+            fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
         if os.fstat(fd).st_nlink == 0:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         if status.st_blocks * 512 < size:  # of somebody who has not asked for it
@@ -125,13 +124,14 @@ def attach(name: str) -> tuple[int, Identity, int]:
 
 def leave(name: str, fd: int) -> None:
     """Closes a descriptor in good order."""
-    if name in _made and _made[name][1] == fd:
-        _made[name] = _made[name][0], -1
-    with suppress(OSError):
+    made = _made.get(name)
+    if made is not None and made[1] == fd:
+        _made[name] = made[0], -1
+    try:
         if _is_ours(os.fstat(fd)):
-            os.utime(fd)
-            os.fchmod(fd, _CLOSED)
-    os.close(fd)
+            os.fchmod(fd, _CLOSED)  # which notes the time, too
+    finally:
+        os.close(fd)
 
 
 def unlink(name: str, identity: Identity) -> None:
@@ -234,7 +234,7 @@ def _nobody_else_has(fd: int) -> bool:
 def _left_behind(status: os.stat_result) -> bool:
     """Whether a segment that nobody has open is kept by nobody else either."""
     closed = status.st_mode & stat.S_IXUSR
-    if closed and time.time() - status.st_mtime < _GRACE:
+    if closed and time.time() - status.st_ctime < _GRACE:
         return False
     return not _is_claimed(status.st_ino)
 

@@ -49,7 +49,7 @@ def _use(line: Connection, names: list[str], kept: str, seed: int) -> None:
         line.send(None)
 
 
-def _kill_at_random(kills: int, seed: int) -> None:
+def _kill_at_random(kills: int, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     choose = random.Random(seed)
     names = [f"treadle-kills-{os.getpid()}-{i}" for i in range(3)]
     kept = f"treadle-kills-{os.getpid()}-kept"
@@ -70,9 +70,7 @@ def _kill_at_random(kills: int, seed: int) -> None:
             with suppress(ProcessLookupError):
                 os.kill(child.pid, signal.SIGKILL)
             child.dispose()
-    for name in names:
-        with suppress(FileNotFoundError):
-            os.utime(f"/dev/shm/{name}", (0, 0))  # a minute later
+    monkeypatch.setattr(_segments, "_GRACE", 0)  # a minute later
     swept = set(_segments.sweep())
     assert swept <= set(names)
     assert not [name for name in names if Path("/dev/shm", name).exists()]
@@ -81,12 +79,14 @@ def _kill_at_random(kills: int, seed: int) -> None:
 
 
 @pytest.mark.slow
-def test_names_and_memory_stand_random_kills() -> None:
-    _kill_at_random(40, seed=1)
+def test_names_and_memory_stand_random_kills(monkeypatch: pytest.MonkeyPatch) -> None:
+    _kill_at_random(40, 1, monkeypatch)
 
 
 @pytest.mark.soak
 @pytest.mark.watchdog(600)
 @pytest.mark.parametrize("seed", range(10))
-def test_names_and_memory_stand_many_random_kills(seed: int) -> None:
-    _kill_at_random(1000, seed)
+def test_names_and_memory_stand_many_random_kills(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _kill_at_random(1000, seed, monkeypatch)

@@ -243,12 +243,14 @@ def test_who_has_it_open_keeps_its_name_whoever_is_killed(
     os.waitpid(pid, 0)
 
 
-def test_a_maker_who_has_closed_it_keeps_its_name_but_not_its_memory(name: str) -> None:
+def test_a_maker_who_has_closed_it_keeps_its_name_but_not_its_memory(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with forked(make, name) as maker:
         maker.expect("made")
         maker.say("close")
         maker.expect("close")
-        os.utime(file_of(name), (0, 0))  # as if that was long ago
+        monkeypatch.setattr(_segments, "_GRACE", 0)  # as if that was long ago
         assert (_segments.state_of(name), _segments.sweep()) == ("closed", [])
         memory = treadle.SharedMemory(name)
         assert memory.buf[0] == 42
@@ -257,7 +259,9 @@ def test_a_maker_who_has_closed_it_keeps_its_name_but_not_its_memory(name: str) 
         maker.say("end")
 
 
-def test_what_was_closed_in_good_order_may_be_handed_on_for_a_minute(name: str) -> None:
+def test_what_was_closed_in_good_order_may_be_handed_on_for_a_minute(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with forked(make, name) as maker:
         maker.expect("made")
         maker.say("close")
@@ -268,7 +272,7 @@ def test_what_was_closed_in_good_order_may_be_handed_on_for_a_minute(name: str) 
     assert memory.buf[0] == 42
     memory.close()
     assert _segments.sweep() == []
-    os.utime(file_of(name), (0, 0))
+    monkeypatch.setattr(_segments, "_GRACE", 0)
     assert _segments.sweep() == [name]
 
 

@@ -67,7 +67,7 @@ cdef class SynchronizedBase:
             if self.width == sizeof(double):
                 return PyFloat_FromDouble((<double*>at)[0])
             return PyFloat_FromDouble((<float*>at)[0])
-        return self._integer(integer_load(at, self.width))
+        return _integer(self, integer_load(at, self.width))
 
     cdef bint _write(self, Py_ssize_t index, value) except -1:
         """False: ctypes is to say what comes of it."""
@@ -85,27 +85,13 @@ cdef class SynchronizedBase:
         integer_write(at, self.width, PyLong_AsUnsignedLongLongMask(value))
         return True
 
-    cdef inline object _integer(self, uint64_t bits):
-        cdef unsigned int beyond = 64 - 8 * self.width
-        if self.numbers & UNSIGNED:
-            return PyLong_FromUnsignedLongLong(bits)
-        return PyLong_FromLongLong(<int64_t>(bits << beyond) >> beyond)
-
     # Atomic operations, by the address of an integer.
-
-    cdef char* _atom(self) except NULL:
-        if self.numbers == NOT_A_NUMBER or self.numbers & REAL:
-            raise TypeError(
-                f"{type(self.obj).__name__} is no integer of a fixed size: atomic operations are for those, "
-                "for others take the lock"
-            )
-        return self.data
 
     cdef char* _atom_at(self, index) except NULL:
         cdef Py_ssize_t i = self._place(index if PyLong_CheckExact(index) else _whole(index))
         if i < 0 and self.numbers != NOT_A_NUMBER:
             raise IndexError("invalid index")
-        return self._atom() + i * <Py_ssize_t>self.width
+        return _atom(self) + i * <Py_ssize_t>self.width
 
     cdef Py_ssize_t _place(self, index) except? -1:
         """Of an item; less than 0: there is none."""
@@ -117,7 +103,7 @@ cdef class SynchronizedBase:
 
     cdef bint _swap(self, char* at, expected, new) except -1:
         cdef uint64_t bits = _bits(expected), made = _bits(new)
-        if self._integer(bits & (<uint64_t>-1 >> (64 - 8 * self.width))) != expected:
+        if _integer(self, bits & (<uint64_t>-1 >> (64 - 8 * self.width))) != expected:
             return False  # no integer of this size is that
         return integer_compare_exchange(at, self.width, bits, made)
 
@@ -245,7 +231,7 @@ cdef class Synchronized(SynchronizedBase):
         >>> treadle.Value("i", 7).load()
         7
         """
-        return self._integer(integer_load(self._atom(), self.width))
+        return _integer(self, integer_load(_atom(self), self.width))
 
     def store(self, value):
         """Sets the integer, without the lock. Raises TypeError if it is none.
@@ -256,7 +242,7 @@ cdef class Synchronized(SynchronizedBase):
         >>> value.load()
         2
         """
-        integer_store(self._atom(), self.width, _bits(value))
+        integer_store(_atom(self), self.width, _bits(value))
 
     def exchange(self, value):
         """Sets the integer, without the lock; returns what it was. Raises TypeError if it is none.
@@ -265,7 +251,7 @@ cdef class Synchronized(SynchronizedBase):
         >>> treadle.Value("i", 7).exchange(8)
         7
         """
-        return self._integer(integer_exchange(self._atom(), self.width, _bits(value)))
+        return _integer(self, integer_exchange(_atom(self), self.width, _bits(value)))
 
     def fetch_add(self, n):
         """Adds n to the integer, without the lock; returns what it was. Raises TypeError if it is none.
@@ -277,7 +263,7 @@ cdef class Synchronized(SynchronizedBase):
         >>> value.load()
         -128
         """
-        return self._integer(integer_fetch_add(self._atom(), self.width, _bits(n)))
+        return _integer(self, integer_fetch_add(_atom(self), self.width, _bits(n)))
 
     def compare_exchange(self, expected, new):
         """Sets the integer to `new` if it is `expected`, without the lock; returns whether. Raises TypeError if it is none.
@@ -287,7 +273,7 @@ cdef class Synchronized(SynchronizedBase):
         >>> value.compare_exchange(7, 8), value.compare_exchange(7, 9), value.load()
         (True, False, 8)
         """
-        return self._swap(self._atom(), expected, new)
+        return self._swap(_atom(self), expected, new)
 
 
 cdef class SynchronizedArray(SynchronizedBase):
@@ -338,7 +324,7 @@ cdef class SynchronizedArray(SynchronizedBase):
         >>> treadle.Array("i", [5, 6]).load(1)
         6
         """
-        return self._integer(integer_load(self._atom_at(index), self.width))
+        return _integer(self, integer_load(self._atom_at(index), self.width))
 
     def store(self, index, value):
         """Sets the integer at an index, without the lock. Raises TypeError if it is none, and IndexError.
@@ -358,7 +344,7 @@ cdef class SynchronizedArray(SynchronizedBase):
         >>> treadle.Array("i", [5, 6]).exchange(1, 7)
         6
         """
-        return self._integer(integer_exchange(self._atom_at(index), self.width, _bits(value)))
+        return _integer(self, integer_exchange(self._atom_at(index), self.width, _bits(value)))
 
     def fetch_add(self, index, n):
         """Adds n to the integer at an index, without the lock; returns what it was. Raises TypeError if it is none, and IndexError.
@@ -370,7 +356,7 @@ cdef class SynchronizedArray(SynchronizedBase):
         >>> counts.load(ord("l"))
         2
         """
-        return self._integer(integer_fetch_add(self._atom_at(index), self.width, _bits(n)))
+        return _integer(self, integer_fetch_add(self._atom_at(index), self.width, _bits(n)))
 
     def compare_exchange(self, index, expected, new):
         """Sets the integer at an index to `new` if it is `expected`, without the lock; returns whether.
@@ -443,3 +429,23 @@ cdef class SynchronizedString(SynchronizedArray):
 cdef inline uint64_t _bits(number) except? 0xdead:
     """The lowest 64 bits of an integer, in two's complement."""
     return PyLong_AsUnsignedLongLongMask(number if PyLong_CheckExact(number) else _whole(number))
+
+
+cdef inline object _integer(SynchronizedBase of, uint64_t bits):
+    cdef unsigned int beyond = 64 - 8 * of.width
+    if of.numbers & UNSIGNED:
+        return PyLong_FromUnsignedLongLong(bits)
+    return PyLong_FromLongLong(<int64_t>(bits << beyond) >> beyond)
+
+
+cdef inline char* _atom(SynchronizedBase of) except NULL:
+    if of.numbers == NOT_A_NUMBER or of.numbers & REAL:
+        return _no_atom(of)
+    return of.data
+
+
+cdef char* _no_atom(SynchronizedBase of) except NULL:
+    raise TypeError(
+        f"{type(of.obj).__name__} is no integer of a fixed size: atomic operations are for those, "
+        "for others take the lock"
+    )
