@@ -54,7 +54,7 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM}
 Identity = tuple[int, int]
 """Device and inode: of a file, whatever its name is by now."""
 
-_claims = -1
+_claims: dict[str, int] = {}  # FOLDER -> its descriptor
 _made: dict[str, tuple[Identity, int]] = {}  # of this process; with an open descriptor or -1
 _forked = False  # since one was made: a child may have what this process has
 _swept_at = -_SWEEP_SECONDS
@@ -245,11 +245,16 @@ def _claim(identity: Identity, kind: int = fcntl.F_RDLCK) -> None:
 
 def _folder() -> int:
     """A descriptor of the folder, whose locks are this process's claims."""
-    global _claims
-    if _claims < 0:
-        _claims = os.open(FOLDER, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fd = _claims.get(FOLDER)
+    if fd is not None:
+        return fd
+    made = os.open(FOLDER, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fd = _claims.setdefault(FOLDER, made)
+    if fd == made:
         atexit.register(_end)
-    return _claims
+    else:  # another thread was faster
+        os.close(made)
+    return fd
 
 
 def _is_claimed(inode: int) -> bool:
@@ -343,9 +348,7 @@ def _take_away(name: str) -> bool:
 
 def _end() -> None:
     """Takes away what this program made and nobody else has; not in children that end otherwise."""
-    global _claims
-    os.close(_claims)
-    _claims = -1
+    _drop_claims()
     for name, (identity, fd) in _made.items():
         path = f"{FOLDER}/{name}"
         with suppress(OSError):
@@ -374,12 +377,14 @@ def _before_fork() -> None:
 
 def _in_child() -> None:
     """What the parent made is the parent's."""
-    global _claims
     _made.clear()
-    if _claims >= 0:
-        os.close(_claims)
-        _claims = -1
-        atexit.unregister(_end)
+    _drop_claims()
+    atexit.unregister(_end)
+
+
+def _drop_claims() -> None:
+    while _claims:
+        os.close(_claims.popitem()[1])
 
 
 os.register_at_fork(before=_before_fork, after_in_child=_in_child)

@@ -35,6 +35,7 @@ def wrapped(code: str, number: int) -> int:
 _numbers = st.integers(-(2**66), 2**66) | st.integers(-3, 3)
 
 
+@pytest.mark.slow
 @given(code=st.sampled_from(CODES), numbers=st.lists(_numbers, min_size=3, max_size=3))
 def test_each_operation_does_what_its_steps_would(code: str, numbers: list[int]) -> None:
     first, second, third = numbers
@@ -98,6 +99,7 @@ def _count_for_ever(line: Any, value: treadle.Synchronized, array: Any) -> None:
         array[value.fetch_add(1) % 2] = 2**40 + 1
 
 
+@pytest.mark.slow
 def test_whoever_is_killed_leaves_a_whole_number() -> None:
     value, array = treadle.Value("Q"), treadle.RawArray("q", 2)
     for _ in range(10):

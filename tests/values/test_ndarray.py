@@ -20,6 +20,7 @@ from tests.values import work
 _100_MB = 100_000_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_worker_writes_into_the_same_memory(start: Start, kind: str) -> None:
     array = treadle.ndarray((4, 6))
@@ -42,6 +43,7 @@ def test_a_task_has_it_and_its_slices_whatever_they_lie_in() -> None:
     assert array[25:].tolist() == [-1.0] * 5
 
 
+@pytest.mark.slow
 def test_a_hundred_megabytes_take_no_more_room_on_their_way_than_a_kilobyte() -> None:
     large, small = treadle.ndarray(_100_MB, "u1"), treadle.ndarray(1000, "u1")
     treadle._core.forget_pickled()
@@ -57,6 +59,7 @@ def test_a_hundred_megabytes_take_no_more_room_on_their_way_than_a_kilobyte() ->
     assert np.count_nonzero(large) == 10  # what the receiver writes, the sender has
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.tuples(

@@ -80,7 +80,7 @@ def _kill_at_random(kills: int, seed: int, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.slow
 def test_names_and_memory_stand_random_kills(monkeypatch: pytest.MonkeyPatch) -> None:
-    _kill_at_random(40, 1, monkeypatch)
+    _kill_at_random(25, 1, monkeypatch)
 
 
 @pytest.mark.soak

@@ -8,6 +8,7 @@ import ctypes
 import multiprocessing
 import pickle
 import threading
+from multiprocessing.connection import Connection
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 import treadle
 from tests.queue.workers import KINDS, Start
-from tests.sync.children import killed_while
+from tests.sync.children import Child, killed_while
 from tests.values import work
 from treadle import _values
 
@@ -24,13 +25,8 @@ CODES = "bBhHiIlLqQ"
 TYPES = {code: type(multiprocessing.RawValue(code)) for code in "cu" + CODES + "fd"}
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        pytest.param(kind, marks=pytest.mark.slow) if kind == "subprocess" else kind
-        for kind in KINDS
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_worker_has_the_same_memory(start: Start, kind: str) -> None:
     value, items = treadle.Value("q", 2**40), treadle.Array("i", 4)
     point, text = treadle.Value(work.Point, 1, 1.5), treadle.Array("c", 10)
@@ -58,6 +54,7 @@ def test_they_pass_through_queues_and_pools() -> None:
 # ---- Numbers are what ctypes makes of them
 
 
+@pytest.mark.slow
 @given(
     code=st.sampled_from(CODES + "fdcu"),
     number=st.integers(-(2**65), 2**65) | st.floats() | st.booleans(),
@@ -260,6 +257,32 @@ def test_a_name_reaches_the_same_value_and_its_lock() -> None:
         treadle.Array("q", 4, name="named items")
     del first, second, items
     treadle.Array("q", 4, name="named items")
+
+
+def _open_and_count(line: Connection, name: str, first: int) -> None:
+    line.recv()
+    value = treadle.Value("q", first, name=name)
+    array = treadle.ndarray(1000, "q", initial=first, name=f"{name} too")
+    line.send((value.fetch_add(1) // 1000, int(array.min()), int(array.max())))
+    line.recv()
+
+
+@pytest.mark.parametrize("turn", range(3))
+def test_of_those_who_make_a_name_at_once_one_says_what_it_begins_with(turn: int) -> None:
+    children = [Child(_open_and_count, f"racing {turn}", 1000 * (i + 1)) for i in range(4)]
+    try:
+        for child in children:
+            child.say("go")
+        said = {child.hear() for child in children}
+        assert len({(first, low, high) for first, low, high in said}) == 1
+        ((_, low, high),) = said
+        assert low == high
+        for child in children:
+            child.say("end")
+            child.join()
+    finally:
+        for child in children:
+            child.dispose()
 
 
 def test_labels_are_given_or_the_place_of_the_call() -> None:
