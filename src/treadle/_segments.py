@@ -293,6 +293,8 @@ def state_of(name: str) -> str:
     """Says who has a segment, in a word or two."""
     try:
         fd = os.open(f"{FOLDER}/{name}", os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return "gone by now"
     except OSError:
         return "in use"
     try:

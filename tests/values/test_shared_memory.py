@@ -191,10 +191,11 @@ def make(line: Connection, name: str, **options: Any) -> None:
 def test_of_a_killed_maker_nothing_stays(name: str) -> None:
     with forked(make, name) as maker:
         maker.expect("made")
-        assert _segments.sweep() == []
+        assert name not in _segments.sweep()
+        assert _segments.state_of(name) == "in use"
         maker.kill()
-    assert file_of(name).exists()
-    assert _segments.state_of(name) == "left behind"
+    # Another program's sweep may have been faster, here and below.
+    assert _segments.state_of(name) in ("left behind", "gone by now")
     with pytest.raises(FileNotFoundError):
         treadle.SharedMemory(name)
     assert not file_of(name).exists()
@@ -209,7 +210,7 @@ def test_the_next_one_tidies_up_after_the_killed(
         maker.kill()
     monkeypatch.setattr(_segments, "_swept_at", -10.0)
     if next_one == "sweep":
-        assert _segments.sweep() == [name]
+        _segments.sweep()
     elif next_one == "another":
         treadle.SharedMemory(create=True, size=1).unlink()
     else:
@@ -228,7 +229,7 @@ def test_who_has_it_open_keeps_its_name_whoever_is_killed(
         maker.expect("made")
         memory = by(name)
         maker.kill()
-    assert _segments.sweep() == []
+    assert name not in _segments.sweep()
     with pytest.raises(FileExistsError):
         treadle.SharedMemory(name, create=True, size=1)
     again = treadle.SharedMemory(name)
@@ -251,7 +252,8 @@ def test_a_maker_who_has_closed_it_keeps_its_name_but_not_its_memory(
         maker.say("close")
         maker.expect("close")
         monkeypatch.setattr(_segments, "_GRACE", 0)  # as if that was long ago
-        assert (_segments.state_of(name), _segments.sweep()) == ("closed", [])
+        assert _segments.state_of(name) == "closed"
+        assert not _segments._take_away(name)
         memory = treadle.SharedMemory(name)
         assert memory.buf[0] == 42
         memory.unlink()
@@ -267,27 +269,20 @@ def test_what_was_closed_in_good_order_may_be_handed_on_for_a_minute(
         maker.say("close")
         maker.expect("close")
         maker.say("end")  # by os._exit, as children do
-    assert _segments.sweep() == []
+    assert name not in _segments.sweep()
     memory = treadle.SharedMemory(name)
     assert memory.buf[0] == 42
     memory.close()
-    assert _segments.sweep() == []
+    assert name not in _segments.sweep()
     monkeypatch.setattr(_segments, "_GRACE", 0)
-    assert _segments.sweep() == [name]
+    assert _segments._take_away(name)
 
 
-def test_untracked_ones_and_others_files_stay(name: str) -> None:
-    with forked(
-        make,
-        name,
-    ) as maker:
-        maker.expect("made")
-        maker.kill()
-    file_of(name).unlink()
+def test_untracked_ones_stay(name: str) -> None:
     made = treadle.SharedMemory(name, create=True, size=10, track=False)
     made.close()
-    assert _segments.sweep() == []
     assert name not in list(_segments.ours())
+    assert name not in _segments.sweep()
     treadle.SharedMemory(name).unlink()
 
 
@@ -411,13 +406,15 @@ def test_it_can_be_sent(method: str) -> None:
 @pytest.mark.slow
 def test_the_commands_know_segments(name: str) -> None:
     command = [sys.executable, "-m", "treadle"]
-    with forked(make, name) as maker:
-        maker.expect("made")
-        listed = json.loads(subprocess.check_output([*command, "ls", "--segments", "--json"]))
-        (ours,) = [each for each in listed if each["name"] == name]
-        assert (ours["state"], ours["pids"], ours["bytes"]) == ("in use", [maker.pid], 100)
-        assert name not in subprocess.check_output([*command, "gc"], text=True)
-        maker.kill()
-    swept = subprocess.check_output([*command, "gc"], text=True)
-    assert f"/dev/shm/{name}: nobody has this memory any more; removed\n" in swept
-    assert not file_of(name).exists()
+    gone = f"/dev/shm/{name}: nobody has this memory any more; removed\n"
+    swept = ""
+    while gone not in swept:  # another program's sweep may be faster
+        with forked(make, name) as maker:
+            maker.expect("made")
+            listed = json.loads(subprocess.check_output([*command, "ls", "--segments", "--json"]))
+            (ours,) = [each for each in listed if each["name"] == name]
+            assert (ours["state"], ours["pids"], ours["bytes"]) == ("in use", [maker.pid], 100)
+            assert name not in subprocess.check_output([*command, "gc"], text=True)
+            maker.kill()
+        swept = subprocess.check_output([*command, "gc"], text=True)
+        assert not file_of(name).exists()
