@@ -305,6 +305,16 @@ def state_of(name: str) -> str:
         os.close(fd)
 
 
+def can_be_asked_after() -> bool:
+    """Whether the kernel tells here who has a segment; raises OSError where none can be made."""
+    fd = os.open(FOLDER, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        _is_claimed(os.fstat(fd).st_ino)
+        return _nobody_else_has(fd)
+    finally:
+        os.close(fd)
+
+
 def users_of(name: str) -> list[int]:
     """The processes that have a segment mapped, as far as they may be looked into."""
     with suppress(FileNotFoundError):

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.names.conftest import Start, names, start
-from treadle import cli
+from treadle import _segments, cli
 from treadle.cli import doctor
 
 __all__ = ["names", "start"]
@@ -306,6 +306,20 @@ def test_doctor_finds_that_there_can_be_no_arena(names: Path) -> None:
     said = treadle_command("doctor", "--json", code=1, preexec_fn=limit)
     findings = {each["subject"]: each for each in json.loads(said)}
     assert findings["addresses"]["state"] == findings["shared arena"]["state"] == "off"
+
+
+def test_doctor_tells_what_shared_memory_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    def found() -> doctor.Finding:
+        (finding,) = (each for each in doctor.examine() if each.subject == "SharedMemory")
+        return finding
+
+    assert found().state == "ok"
+    with monkeypatch.context() as patched:
+        patched.setattr(_segments, "_nobody_else_has", lambda fd: False)
+        assert found().state == "limited" and "refuses leases" in found().found
+    monkeypatch.setattr(_segments, "FOLDER", "/proc")
+    assert found().state == "off" and "cannot be made" in found().found
+    assert not found().needed
 
 
 def test_doctor_tells_what_is_wrong_with_the_names(names: Path) -> None:

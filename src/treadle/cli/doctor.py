@@ -16,6 +16,7 @@ from importlib import metadata
 from pathlib import Path
 
 import treadle
+from treadle import _segments
 from treadle._core import names_path
 from treadle.cli.gc import names_in_use
 from treadle.cli.table import print_table
@@ -221,7 +222,7 @@ def _dev_shm(subject: str) -> Iterator[Finding]:
         return
     there = os.statvfs("/dev/shm")
     size, free = there.f_blocks * there.f_frsize, there.f_bavail * there.f_frsize
-    found = f"{_size(size)}, {_size(free)} free; only named objects need it"
+    found = f"{_size(size)}, {_size(free)} free; only names and SharedMemory need it"
     if not os.access("/dev/shm", os.W_OK | os.X_OK, effective_ids=True):
         found = "not writable: named objects lie in /tmp, perhaps on a disk"
         yield Finding(subject, "limited", found, "chmod 1777 /dev/shm", False)
@@ -229,6 +230,22 @@ def _dev_shm(subject: str) -> Iterator[Finding]:
         yield Finding(subject, "limited", found, "remount it larger (--shm-size for a container)")
     else:
         yield Finding(subject, "ok", found)
+
+
+def _shared_memory(subject: str) -> Iterator[Finding]:
+    try:
+        told = _segments.can_be_asked_after()
+    except OSError as error:
+        if error.errno == errno.EMFILE:
+            raise
+        found = f"treadle.SharedMemory cannot be made: {error.strerror}"
+        yield Finding(subject, "off", found, "mount a tmpfs at /dev/shm", False)
+        return
+    if told:
+        yield Finding(subject, "ok", "the kernel tells who has a segment")
+    else:
+        found = "the kernel refuses leases: names stay until they are unlinked"
+        yield Finding(subject, "limited", found, "unlink what the killed left, in /dev/shm")
 
 
 def _names(subject: str) -> Iterator[Finding]:
@@ -314,6 +331,7 @@ _CHECKS: dict[str, Callable[[str], Iterator[Finding]]] = {
     "descriptors": _descriptors,
     "shared arena": _arena,
     "/dev/shm": _dev_shm,
+    "SharedMemory": _shared_memory,
     "names": _names,
     "pid namespace": _namespace,
     "/proc": _proc,
