@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import signal
 from contextlib import suppress
+from itertools import count
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import BuiltinFunctionType
+from typing import Any
 
 import pytest
 
@@ -77,6 +81,64 @@ def _kill_at_random(kills: int, seed: int, monkeypatch: pytest.MonkeyPatch) -> N
     assert not [name for name in names if Path("/dev/shm", name).exists()]
     assert memory.buf[0] == 77
     memory.unlink()
+
+
+class _Counted:
+    """A module whose calls are counted; the process is killed instead of the one it is told."""
+
+    def __init__(self, module: Any, calls: list[int], last: int) -> None:
+        self._module, self._calls, self._last = module, calls, last
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._module, name)
+        if not isinstance(value, BuiltinFunctionType):
+            return value
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self._calls.append(1)
+            if len(self._calls) > self._last:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return value(*args, **kwargs)
+
+        return call
+
+
+def _live(line: Connection, name: str, last: int) -> None:
+    calls: list[int] = []
+    counted: Any = _segments
+    counted.os, counted.fcntl = _Counted(os, calls, last), _Counted(fcntl, calls, last)
+    memory = treadle.SharedMemory(name, create=True, size=5000)
+    other = treadle.SharedMemory(name)
+    memory.close()
+    other.close()
+    again = treadle.SharedMemory(name)
+    again.unlink()
+    again.close()
+    line.send("lived")
+
+
+@pytest.mark.slow
+def test_a_death_before_any_call_of_the_system_leaves_a_whole_segment_or_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name = f"treadle-kills-{os.getpid()}-calls"
+    file = Path("/dev/shm", name)
+    monkeypatch.setattr(_segments, "_GRACE", 0)
+    found = []
+    for last in count():
+        child = Child(_live, name, last)
+        _, status = os.waitpid(child.pid, 0)
+        child.status = status
+        child.dispose()
+        found.append(file.exists())
+        if file.exists():
+            assert (file.stat().st_size, file.stat().st_blocks * 512) == (5000, 8192)
+            assert _segments._take_away(name)
+        assert not file.exists()
+        if status == 0:
+            break
+        assert os.WIFSIGNALED(status)
+    assert found.count(True) > 10 and found.count(False) > 5, "some of each were to be seen"
 
 
 @pytest.mark.slow
