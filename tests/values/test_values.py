@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import treadle
+from tests.names.conftest import Start as StartProgram
 from tests.queue.workers import KINDS, Start
 from tests.sync.children import Child, killed_while
 from tests.values import work
@@ -226,6 +227,18 @@ def test_what_they_are_pickled_as_and_copied_to() -> None:
         pickle.dumps(private)
 
 
+def test_what_ctypes_lays_askew_is_left_to_it() -> None:
+    room = bytearray(20)
+    value = _values.synchronized(ctypes.c_int.from_buffer(room, 3))
+    value.value = 7
+    assert (value.value, room[3]) == (7, 7)
+    with pytest.raises(TypeError, match="no integer of a fixed size"):
+        value.fetch_add(1)
+    for numbers in (3, 9, 17, 40):
+        with pytest.raises(ValueError, match=r"no plain numbers|smaller than its number"):
+            treadle.Synchronized(ctypes.c_int(1), treadle.RLock(), numbers)
+
+
 def test_a_damaged_handle_says_so() -> None:
     handle = pickle.dumps(treadle.RawValue("i", 77))
     for place in range(len(handle) - 40, len(handle) - 20):
@@ -257,6 +270,26 @@ def test_a_name_reaches_the_same_value_and_its_lock() -> None:
         treadle.Array("q", 4, name="named items")
     del first, second, items
     treadle.Array("q", 4, name="named items")
+
+
+@pytest.mark.slow
+def test_what_persists_is_there_for_the_next_program(start_program: StartProgram) -> None:
+    maker = start_program()
+    maker.tell("all = treadle.Value('q', 5, name='kept', persist=True)")
+    maker.tell("more = treadle.ndarray(3, name='rows', persist=True, initial=2)")
+    assert maker.tell("all.fetch_add(1)") == 5
+    maker.kill()
+    user = start_program()
+    assert user.tell("treadle.Value('q', name='kept').value") == 6
+    assert user.tell("treadle.ndarray(3, name='rows').tolist()") == [2.0, 2.0, 2.0]
+    assert user.tell("[each[0] for each in treadle._core.list_names()]") == [
+        "kept",
+        "kept/lock",
+        "rows",
+    ]
+    for name in ("kept", "rows"):
+        user.tell(f"treadle.unlink({name!r})")
+    assert user.tell("gc.collect(), treadle._core.list_names()")[1] == []
 
 
 def _open_and_count(line: Connection, name: str, first: int) -> None:

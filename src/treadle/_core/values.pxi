@@ -40,10 +40,17 @@ cdef class SynchronizedBase:
         self.width = numbers & SIZE
         if numbers == 0:
             return
+        if self.width not in (1, 2, 4, 8) or (numbers & REAL and self.width < 4):
+            raise ValueError(f"there are no plain numbers {numbers}")
         view = memoryview(obj).cast("B")
         self.view = view
         self.count = view.shape[0] // <Py_ssize_t>self.width
-        self.data = <char*>&view[0] if self.count else NULL
+        if self.count:
+            self.data = <char*>&view[0]
+        elif isinstance(self, Synchronized):
+            raise ValueError(f"{obj!r} is smaller than its number")
+        if <uintptr_t>self.data % self.width:  # laid there by from_buffer(): ctypes can, an instruction need not
+            self.numbers = NOT_A_NUMBER
 
     cdef int _enter(self) except -1:
         if self.quick is None:
