@@ -21,7 +21,7 @@ namespace treadle::arena {
 using Offset = std::uint64_t;  // from the arena's first byte; 0 is none
 
 inline constexpr std::uint64_t kMagic = 0x3130'656c'6461'6572;  // "readle01", little-endian
-inline constexpr std::uint32_t kLayoutVersion = 4;  // of everything in an arena: bodies, frames and the codec, too
+inline constexpr std::uint32_t kLayoutVersion = 5;  // of everything in an arena: bodies, frames and the codec, too
 
 inline constexpr std::uint64_t kUnit = 64 * 1024;
 inline constexpr std::uint64_t kCapacity = std::uint64_t{64} << 30;  // virtual; DESIGN.md's reservation
