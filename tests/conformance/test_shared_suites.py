@@ -18,7 +18,9 @@ _ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("start_method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize(
+    "start_method", ["fork", "spawn", pytest.param("forkserver", marks=pytest.mark.soak)]
+)
 def test_the_interpreters_own_tests_of_shared_data_pass(start_method: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.conformance.shared_suites", start_method],
