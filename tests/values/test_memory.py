@@ -20,10 +20,8 @@ from tests.values import work
 
 MAKE: list[Callable[[], Any]] = [
     lambda: treadle.Value("q"),
-    lambda: treadle.Value(work.Point),
     lambda: treadle.Array("d", 10_000),
     lambda: treadle.RawValue(work.Segment),
-    lambda: treadle.RawArray("i", 10),
     lambda: treadle.ndarray((100, 100)),
 ]
 each_kind = pytest.mark.parametrize("make", MAKE)
