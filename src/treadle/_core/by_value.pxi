@@ -50,7 +50,7 @@ cdef class _ByValueStore(_Store):
         if timeout != FOREVER and timeout != 0 and count > 1:
             deadline = time.monotonic() + timeout / 1e9
         while True:
-            result = self.hand_over(entries, count, timeout, &accepted)
+            result = self.hand_over(entries, count - put, timeout, &accepted)
             _tell()
             if result != DONE:
                 if some and put != 0 and result == NO_MEMORY:
