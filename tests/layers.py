@@ -19,6 +19,7 @@ NATIVE = {
     "tasks": {"arena", "word", "platform"},
     "arena": {"word", "platform"},
     "ring": {"arena", "word", "platform"},
+    "map": {"arena", "word", "platform"},
     "ordered": {"ring", "arena", "word", "platform"},
     "channel": {"ring", "arena", "word", "platform"},
 }

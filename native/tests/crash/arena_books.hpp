@@ -204,6 +204,12 @@ private:
                 at = chunk->next.load();
             }
         }
+        for (BlockT* block : live_) {
+            if (static_cast<Kind>(block->kind) != Kind::holds) continue;
+            const auto* holds = reinterpret_cast<const Holds<World>*>(block);
+            for (std::uint64_t i = 0; i < holds->count(); ++i)
+                if (BlockT* held = arena_.heap.resolve(holds->objects[i])) ++counts[held];
+        }
         for (const BlockT* block : live_) {
             const auto found = counts.find(block);
             const std::uint32_t due = found == counts.end() ? 0 : found->second;

@@ -17,7 +17,8 @@
 //   serial = 0                  (publish)    free; the books are computed anew
 //   heads of neighbours merged  (publish)    one free run
 //
-// What belongs to a block (owner) dies with it. Children are listed, so that this costs what there is to free.
+// What belongs to a block (owner) dies with it. Children are listed, so that this costs what there is to free. What a block's
+// bytes have handles of it may hold (Holds): that lives as long as the block does. Two objects that hold each other never go.
 #pragma once
 
 #include <atomic>
@@ -67,16 +68,24 @@ public:
 
     // Frees the block and all that belongs to it and is not referenced by a process besides.
     void free(BlockT* block) noexcept {
-        while (block->first_child != 0) {
-            BlockT* child = block_at(Offset{block->first_child} << kGrainShift);
-            unlink_child(child, block);
-            child->owner.store(0, std::memory_order_relaxed);
-            if (child->refs.load(std::memory_order_relaxed) == 0) free(child);
+        free_family(block);
+        // Objects that it held, and that may hold others in turn: one after another, since such chains may be long.
+        while (header().forsaken != 0) {
+            BlockT* next = child_at(header().forsaken);
+            header().forsaken = next->next_child;
+            next->next_child = 0;
+            free_family(next);
         }
-        if (BlockT* owner = resolve(block->owner.load(std::memory_order_relaxed))) unlink_child(block, owner);
-        block->serial.store(0, std::memory_order_release);  // publish
-        bump(header().blocks, -1);
-        release_space(block);
+    }
+
+    // Keeps objects alive as long as the block lives. They are alive. False: the limit.
+    bool hold(BlockT* block, const BlockRef* objects, std::uint32_t count) noexcept {
+        auto* holds = reinterpret_cast<HoldsT*>(allocate(HoldsT::bytes_for(count), Kind::holds));
+        if (holds == nullptr) return false;
+        for (std::uint32_t i = 0; i < count; ++i) holds->objects[i] = objects[i];
+        set_owner(&holds->block, block);
+        for_each_held(holds, [](BlockT* held) { count_reference(held, 1); });
+        return true;
     }
 
     // Gives the block to another one, or (null) to nobody.
@@ -154,14 +163,19 @@ public:
             block->refs.store(0, std::memory_order_relaxed);
             block->first_child = block->prev_child = block->next_child = 0;
         });
+        h.forsaken = 0;
         count_references(*this);
-        // What nobody refers to is free; then what belonged to it.
+        for_each_block([&](BlockT* block) {
+            if (HoldsT* holds = as_holds(block)) for_each_held(holds, [](BlockT* held) { count_reference(held, 1); });
+        });
+        // What nobody refers to is free; then what belonged to it, or was held by it.
         for (bool freed = true; freed;) {
             freed = false;
             for_each_block([&](BlockT* block) {
                 if (resolve(block->owner.load(std::memory_order_relaxed)) != nullptr) return;
                 if (block->refs.load(std::memory_order_relaxed) != 0) return block->owner.store(0, std::memory_order_relaxed);
                 block->serial.store(0, std::memory_order_relaxed);
+                if (HoldsT* holds = as_holds(block)) for_each_held(holds, [](BlockT* held) { count_reference(held, -1); });
                 freed = true;
             });
         }
@@ -243,6 +257,42 @@ private:
             visit(unit, head);
             unit += length_of(head);
         }
+    }
+
+    void free_family(BlockT* block) noexcept {
+        while (block->first_child != 0) {
+            BlockT* child = child_at(block->first_child);
+            unlink_child(child, block);
+            child->owner.store(0, std::memory_order_relaxed);
+            if (child->refs.load(std::memory_order_relaxed) == 0) free_family(child);
+        }
+        if (BlockT* owner = resolve(block->owner.load(std::memory_order_relaxed))) unlink_child(block, owner);
+        block->serial.store(0, std::memory_order_release);  // publish
+        if (HoldsT* holds = as_holds(block)) let_go(holds);
+        bump(header().blocks, -1);
+        release_space(block);
+    }
+
+    // What blocks hold.
+    using HoldsT = Holds<World>;
+    static HoldsT* as_holds(BlockT* block) noexcept {
+        return block->kind == static_cast<std::uint16_t>(Kind::holds) ? reinterpret_cast<HoldsT*>(block) : nullptr;
+    }
+    static void count_reference(BlockT* block, std::int32_t by) noexcept {
+        block->refs.store(block->refs.load(std::memory_order_relaxed) + static_cast<std::uint32_t>(by), std::memory_order_relaxed);
+    }
+    template <class Visit>
+    void for_each_held(HoldsT* holds, Visit&& visit) noexcept {
+        for (std::uint64_t i = 0; i < holds->count(); ++i)
+            if (BlockT* held = resolve(holds->objects[i])) visit(held);
+    }
+    void let_go(HoldsT* holds) noexcept {
+        for_each_held(holds, [this](BlockT* held) {
+            count_reference(held, -1);
+            if (held->refs.load(std::memory_order_relaxed) != 0 || resolve(held->owner.load(std::memory_order_relaxed)) != nullptr) return;
+            held->next_child = header().forsaken;
+            header().forsaken = grain(offset_of_block(held));
+        });
     }
 
     // Children: a doubly linked list of grains.

@@ -21,7 +21,7 @@ namespace treadle::arena {
 using Offset = std::uint64_t;  // from the arena's first byte; 0 is none
 
 inline constexpr std::uint64_t kMagic = 0x3130'656c'6461'6572;  // "readle01", little-endian
-inline constexpr std::uint32_t kLayoutVersion = 5;  // of everything in an arena: bodies, frames and the codec, too
+inline constexpr std::uint32_t kLayoutVersion = 6;  // of everything in an arena: bodies, frames and the codec, too
 
 inline constexpr std::uint64_t kUnit = 64 * 1024;
 inline constexpr std::uint64_t kCapacity = std::uint64_t{64} << 30;  // virtual; DESIGN.md's reservation
@@ -78,7 +78,7 @@ inline constexpr std::uint64_t kBlockHeader = 48;
 enum class Kind : std::uint16_t {
     none, records, references, table, lock, rlock, semaphore, permits, event, condition, barrier, queue, chunk, message,
     lease, rwlock, latch, priority_queue, lifo_queue, item, names, name, channel,
-    roster, transit, memory,
+    roster, transit, memory, holds, map, map_entry, map_segment, map_directory,
 };
 
 // Whom the limit binds. What it takes to empty a full arena (to join it, a reference, a lease, a table of waiters) may pass
@@ -89,6 +89,15 @@ enum class Budget { usual, reserve };
 using BlockRef = std::uint64_t;
 constexpr BlockRef make_ref(Offset at, std::uint64_t serial) noexcept { return (at >> kGrainShift) | (serial << 32); }
 constexpr Offset offset_of(BlockRef ref) noexcept { return (ref & 0xffffffff) << kGrainShift; }
+
+// Keeps objects alive for as long as its owner lives, whose bytes have handles of them: each counts as a reference.
+template <class World>
+struct Holds {
+    Block<World> block;
+    BlockRef objects[1];
+    static std::uint64_t bytes_for(std::uint64_t count) noexcept { return sizeof(Block<World>) + count * sizeof(BlockRef); }
+    std::uint64_t count() const noexcept { return (block.bytes - sizeof block) / sizeof(BlockRef); }
+};
 
 // Records. A token names a participant: 19..0 its index, 39..20 generation, 59..40 serial.
 inline constexpr unsigned kIndexBits = 20, kGenerationBits = 20, kSerialBits = 20;
@@ -214,6 +223,7 @@ struct alignas(64) Header {
     std::uint32_t free_bins[kBins];     // derived
     std::uint32_t hole_bins[kBins];     // derived
     std::uint32_t class_lists[kClasses];  // derived: units with a free slot
+    std::uint32_t forsaken;             // derived: grain of the first block that nothing holds any more and free() has to free
     Atom<std::uint64_t> rebuilds;       // how often the derived data was computed anew
     Atom<std::int64_t> swept_at;        // when somebody last looked for dead processes
 
