@@ -67,7 +67,7 @@ struct Block {
     typename World::template Atom<std::uint64_t> owner;   // BlockRef of the block this one belongs to; 0: none
     typename World::template Atom<std::uint32_t> refs;    // derived: entries of process tables that name it
     std::uint16_t kind;                                   // Kind
-    std::uint16_t next_free;                              // derived: 1 + next slot of the free list
+    std::uint16_t next_free;                              // derived: 1 + next slot of the free list; while it lives, its owner's
     std::uint32_t first_child, prev_child, next_child;    // derived: what belongs to it, as grains
     std::uint32_t name;  // grain of the NameEntry that names it, written before it can be found; 0: none
     std::uint64_t bytes;  // that its maker asked for, this header included
@@ -78,7 +78,7 @@ inline constexpr std::uint64_t kBlockHeader = 48;
 enum class Kind : std::uint16_t {
     none, records, references, table, lock, rlock, semaphore, permits, event, condition, barrier, queue, chunk, message,
     lease, rwlock, latch, priority_queue, lifo_queue, item, names, name, channel,
-    roster, transit, memory, holds, map, map_entry, map_segment, map_directory,
+    roster, transit, memory, holds, map, map_entry, map_segment, map_directory, list, list_array, list_value,
 };
 
 // Whom the limit binds. What it takes to empty a full arena (to join it, a reference, a lease, a table of waiters) may pass
