@@ -116,6 +116,10 @@ cdef class _LockState:
     cdef str _label(self):
         return _text(self.body.label)
 
+    cdef int _taken(self) except -1:
+        """What a lock that is more than a word has to do once it is had."""
+        return 0
+
     cdef bint _acquire(self, bint reentrant, int64_t timeout) except -1:
         cdef Token dead = 0
         cdef int result = lock_acquire(
@@ -134,6 +138,7 @@ cdef class _LockState:
     cdef int _acquired(self, Token dead) except -1:
         """Says who died holding the lock; if that raises, the lock is free again."""
         try:
+            self._taken()
             _tell()
             if dead != 0 and self.handle.mapping != NULL:
                 PyErr_WarnEx(OwnerDiedWarning, _adopted(self._label(), self.handle, dead), 1)
@@ -202,6 +207,7 @@ cdef class _LockState:
 
     cdef _taken_again(self, uint32_t recursion, interruption, Token dead):
         self.body.recursion = recursion
+        self._taken()
         _tell()
         if interruption is not None:
             raise interruption
@@ -281,6 +287,7 @@ cdef class _Recovery:
     cdef object _had(self, Token token, Token dead):
         self.marked = dead != 0 and self.lock.handle.mapping != NULL
         try:
+            self.lock._taken()
             _tell()
         except BaseException:  # as where the block raises
             lock_abandon(self.lock.body, self.lock.handle, token)

@@ -407,6 +407,91 @@ cdef extern from "ordered_ops.hpp" namespace "treadle::core" nogil:
     uint64_t write_record_header(char*, uint32_t)
     bint compares_as(object, object)
 
+cdef extern from "map_ops.hpp" namespace "treadle::core" nogil:
+    cdef enum:
+        KIND_MAP "static_cast<int>(treadle::arena::Kind::map)"
+        NO_ROOM "static_cast<int>(treadle::word::Result::no_room)"
+        LARGEST_PART "treadle::core::kLargestPart"
+
+    struct LargeName "treadle::map::LargeName":
+        uint64_t block
+        uint64_t bytes
+    struct MapFound:
+        uint64_t entry
+        uint32_t bytes
+        uint32_t slot
+        LargeName large
+    cppclass MapPart:
+        MapPart()
+        const char* bytes
+        uint64_t size
+        uint64_t large
+    enum ConditionKind "treadle::map::Condition::Kind":
+        PUT_ALWAYS "treadle::map::Condition::always"
+        PUT_ABSENT "treadle::map::Condition::absent"
+        PUT_SAME "treadle::map::Condition::same"
+    cppclass MapCondition:
+        MapCondition()
+        ConditionKind kind
+        uint64_t entry
+    struct MapBasket:
+        char* data
+        uint64_t records
+        bint values
+    struct MapFigures:
+        uint64_t count
+        uint64_t buckets
+        uint64_t bytes
+        uint64_t memory
+        uint64_t large
+        uint32_t mended
+    struct MapNumber:
+        char tag
+        int64_t integer
+        double real
+    struct RecordHead "treadle::map::Record":
+        uint64_t entry
+        uint32_t form_slot
+        uint32_t value_slot
+    cppclass PartSizes "treadle::map::Sizes":
+        uint32_t key
+        uint16_t form
+        uint16_t value
+        uint64_t form_at()
+        uint64_t value_at()
+    struct MapRecord:
+        RecordHead head
+        PartSizes sizes
+        const char* content
+
+    bint make_map(Mapping*, Token, const char*, Handle&)
+    const char* map_label(const Handle&)
+    bint share_handle(const Handle&, Token, Handle&)
+    int map_find(const Handle&, Token, const char*, uint32_t, char*, MapFound*)
+    int map_put(const Handle&, Token, const char*, uint32_t, const MapPart&, const MapPart&, const MapCondition&)
+    int map_remove(const Handle&, Token, const char*, uint32_t)
+    int map_pop(const Handle&, Token, const char*, uint32_t, char, char*, MapFound*)
+    int map_remove_entry(const Handle&, Token, uint64_t)
+    int map_clear(const Handle&, Token)
+    int map_add(const Handle&, Token, const char*, uint32_t, const MapPart&, const MapNumber&, char, char, char*, MapFound*)
+    int map_count(const Handle&, Token, uint64_t*)
+    int map_figures(const Handle&, Token, MapFigures*)
+    const char* read_record(const char*, MapRecord*)
+    void drop_records(const Handle&, MapBasket&, const char*, uint64_t)
+    int map_copy(const Handle&, Token, bint, MapBasket*)
+    bint is_large "treadle::map::is_large"(uint32_t)
+    void message_of_large(const Handle&, const LargeName&, uint32_t, MessageHold*)
+    LargeName large_name(const char*)
+    MapPart large_part(Mapping*, const MessageHold&, uint64_t)
+    uint64_t object_ref(const Handle&)
+    const uint64_t* identity_of(const Handle&)
+    bint hold_objects(Mapping*, Token, const MessageHold&, const uint64_t*, uint32_t)
+    LockBody* map_lock_of(const Handle&)
+    bint map_locked_against(const Handle&, Token)
+    void map_pass(const Handle&)
+    bint map_locked_by_task_here(const Handle&)
+    bint equals_as(object, object)
+
 cdef extern from "treadle/platform/named_file.hpp" namespace "treadle::platform" nogil:
     enum Refusal "treadle::platform::Refusal":
         SYMBOLIC_LINK "treadle::platform::Refusal::symbolic_link"
@@ -646,6 +731,7 @@ cdef extern from "Python.h":
     bint PyFloat_CheckExact(object)
     bint PyUnicode_CheckExact(object)
     bint PyTuple_CheckExact(object)
+    bint PyBool_Check(object)
     long long PyLong_AsLongLongAndOverflow(object, int* overflow) except? -1
     object PyLong_FromLongLong(long long)
     object PyLong_FromUnsignedLongLong(unsigned long long)

@@ -52,8 +52,41 @@ cdef class _Pin:
         table.free.append(self.number + TRANSIT_PLACES)
 
 
+@cython.final
+cdef class _Gathering:
+    """What a value's pickle has handles of, where it is kept for longer than it takes to arrive: see map_values.pxi."""
+
+    cdef Handle* keeper
+    cdef bint names  # only who they are is asked for: for a key
+    cdef list objects
+    cdef list references  # as BlockRef, of those in the keeper's arena
+
+    cdef bytes ticket_of(self, const Handle& handle, object keep):
+        """None: it goes the usual way."""
+        cdef Ticket ticket
+        if self.names:
+            return b"%d %d %d" % (identity_of(handle)[0], object_ref(handle), handle.serial)
+        if handle.mapping != self.keeper.mapping:
+            return None
+        self.objects.append(keep)
+        if handle.block != self.keeper.block:  # else it would keep itself
+            self.references.append(object_ref(handle))
+        write_ticket(handle, ticket)
+        return PyBytes_FromStringAndSize(<const char*>&ticket, sizeof(Ticket))
+
+
+cdef dict _gatherings = {}  # by thread
+
+
 cdef bytes _ticket_of(const Handle& handle, object keep):
     cdef Ticket ticket
+    cdef _Gathering gathering
+    if _gatherings:
+        gathering = _gatherings.get(threading.get_ident())
+        if gathering is not None:
+            text = gathering.ticket_of(handle, keep)
+            if text is not None:
+                return text
     cdef _Pin pin = _Pin.__new__(_Pin)
     write_ticket(handle, ticket)
     pin.keep = keep
