@@ -127,13 +127,13 @@ _SAMPLES: dict[str, Any] = {
     "exc_tb": None,
     "exc_type": None,
     "exc_val": None,
-    "expected": 0,
+    "expected": 2,
     "fn": repr,
     "func": int,
     "function": int,
     "group": None,
     "immediate": True,
-    "index": 1,
+    "index": 0,
     "initargs": ["1"],
     "initial": 1,
     "initializer": int,
@@ -141,6 +141,7 @@ _SAMPLES: dict[str, Any] = {
     "item": 1,
     "items": [1, 2],
     "iterable": [],
+    "key": None,
     "kind": None,
     "kwargs": {},
     "kwds": {},
@@ -156,7 +157,7 @@ _SAMPLES: dict[str, Any] = {
     "mode": "r",
     "n": 1,
     "name": "sample",
-    "new": 1,
+    "new": 3,
     "newline": "",
     "obj": 1,
     "offset": 1,
@@ -175,6 +176,7 @@ _SAMPLES: dict[str, Any] = {
     "retries": 1,
     "sequence": [1, 2],
     "shape": (2, 3),
+    "reverse": True,
     "shared": False,
     "size": 1 << 30,
     "size_or_initializer": [1, 2],
@@ -277,6 +279,7 @@ _MADE_WITH_ARGUMENTS: dict[str, Callable[[], Any]] = {
     "SynchronizedString": lambda: treadle.SynchronizedString(
         treadle.RawArray("B", 2), treadle.RLock(), UNSIGNED_BYTES
     ),
+    "List": functools.partial(treadle.List, [2]),
     "Timer": functools.partial(treadle.Timer, 0, int),
 }
 
@@ -333,14 +336,19 @@ def _ready_for(name: str, member: str) -> Any:
 
 @_each_call
 def test_a_call_takes_every_parameter_by_name(name: str, member: str, parameters: str) -> None:
-    promised = _of_the_contract(parameters)
-    named = {
-        p.name: _sample(name, member, p) for p in promised if p.kind is not Parameter.VAR_POSITIONAL
-    }
+    named, placed = {}, []
+    for parameter in _of_the_contract(parameters):
+        if parameter.kind is Parameter.VAR_POSITIONAL:
+            continue
+        sample = _sample(name, member, parameter)
+        if parameter.kind is Parameter.POSITIONAL_ONLY:  # as list has it
+            placed.append(sample)
+        else:
+            named[parameter.name] = sample
     if "shared" in named:  # as what has a name is, and has a number of bytes
         named["shared"] = True
     with _ready_for(name, member) as call:
-        call(**named)
+        call(*placed, **named)
 
 
 @_each_call
@@ -437,6 +445,7 @@ _STATISTICS = {
     "ConditionStatistics": [treadle.Condition],
     "BarrierStatistics": [lambda: treadle.Barrier(1)],
     "QueueStatistics": [treadle.Queue],
+    "ListStatistics": [treadle.List],
     "ConnectionStatistics": [lambda: treadle.Pipe()[0]],
     "TimerStatistics": [lambda: treadle.Timer(60, print)],
     "PoolStatistics": [

@@ -15,6 +15,7 @@ __all__ = [
     "EventStatistics",
     "Holder",
     "LatchStatistics",
+    "ListStatistics",
     "LockStatistics",
     "PoolStatistics",
     "QueueStatistics",
@@ -164,6 +165,29 @@ class BarrierStatistics:
     parties: int
     waiting: int
     broken: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ListStatistics:
+    """A ``List``.
+
+    ``capacity``: how many items it has cells for. ``bytes``: what the items take that do not fit in
+    their cells; ``memory``: all that the list takes. ``recoveries``: how often a process died in a
+    change. ``locked``: whether its lock is held. ``waiting`` counts the parked threads.
+
+    >>> import treadle
+    >>> treadle.List("abc", label="letters").statistics()
+    ListStatistics(label='letters', length=3, capacity=9, bytes=0, memory=...
+    """
+
+    label: str
+    length: int
+    capacity: int
+    bytes: int
+    memory: int
+    recoveries: int
+    locked: bool
+    waiting: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ _OPENED = [
     "RWLock()",
     "Latch(2)",
     "Latch(3)",
+    "List()",
 ]
 
 

@@ -150,11 +150,7 @@ public:
         operate([&](auto& who, Wait& wait) { return list().attempt_count(who, count, wait); });
         return count;
     }
-    ListFigures figures() const {
-        ListFigures figures{};
-        operate([&](auto& who, Wait& wait) { return list().attempt_figures(who, figures, wait); });
-        return figures;
-    }
+    ListFigures figures() const { return list().figures(); }
     Strings strings(const Slice& slice = kAll, std::uint64_t* version = nullptr) const {
         std::vector<std::uint64_t> room(8);
         ItemBasket basket;

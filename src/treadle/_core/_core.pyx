@@ -41,6 +41,9 @@ include "batches.pxi"
 include "serving.pxi"
 include "memory.pxi"
 include "values.pxi"
+include "list_native.pxi"
+include "list_items.pxi"
+include "lists.pxi"
 
 _install()
 _show_rings_to_collector()

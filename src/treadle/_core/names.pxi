@@ -274,6 +274,8 @@ def object_of(bytes ticket):
         return _rebuild_queue(PriorityQueue, ticket)
     if kind == KIND_LIFO_QUEUE:
         return _rebuild_queue(LifoQueue, ticket)
+    if kind == KIND_LIST:
+        return _rebuild_list(List, ticket)
     return None
 
 

@@ -6,7 +6,7 @@ from libc.math cimport ceil
 from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memchr, memcpy, memset
-from cpython.object cimport Py_LT, PyObject, PyObject_RichCompareBool
+from cpython.object cimport Py_EQ, Py_LT, PyObject, PyObject_RichCompareBool
 from cpython.ref cimport Py_DECREF, Py_INCREF
 
 cdef extern from "sync_ops.hpp" namespace "treadle::core" nogil:

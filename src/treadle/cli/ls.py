@@ -13,6 +13,7 @@ from treadle._core import list_names, names_path, object_of, owner_ended
 from treadle._records import (
     EventStatistics,
     LatchStatistics,
+    ListStatistics,
     LockStatistics,
     QueueStatistics,
     RWLockStatistics,
@@ -132,6 +133,8 @@ def _state(ticket: bytes) -> str:
             out = f", {leased} on lease" if leased else ""
             what = "1 item" if items == 1 else f"{items} items"
             return f"{what}{out}{', shut down' if is_shutdown else ''}"
+        case ListStatistics(length=length, locked=locked):
+            return f"{'1 item' if length == 1 else f'{length} items'}{', locked' if locked else ''}"
     if getattr(thing, "broken", False):
         return "broken"
     waiting = getattr(thing, "waiting", None)

@@ -144,8 +144,6 @@ public:
         return true;
     }
 
-    std::uint64_t memory() const noexcept { return q->block.bytes + array()->block.bytes + q->bytes + q->large_bytes; }
-
     // Settles what a death has left. Inside the arena's section.
     void recover() noexcept {
         ++q->mended;

@@ -232,19 +232,31 @@ public:
         section().leave();
         return Result::done;
     }
-    template <class Who>
-    Result attempt_figures(Who& who, ListFigures& figures, Wait& wait) noexcept {
-        if (enter(who, wait) == Result::blocked) return Result::blocked;
-        figures = ListFigures{cells().length(), cells().array()->capacity(), q->bytes + q->large_bytes, cells().memory(), q->large,
-                              q->mended};
-        section().leave();
-        return Result::done;
+    // Whoever holds the lock: an observer does not wait for it. If the list changes all the time they may be of no one instant.
+    ListFigures figures() const noexcept {
+        ListFigures figures{};
+        for (int i = 0; i < kObservations; ++i) {
+            const Look<World> look(q->words);
+            const Array<World>* array = try_length(figures.length, look);
+            std::uint64_t block_bytes = 0, blocks[4] = {};  // values, bytes, large, large_bytes
+            if (array == nullptr) continue;
+            copy_racy(reinterpret_cast<char*>(&block_bytes), reinterpret_cast<const char*>(&array->block.bytes), sizeof block_bytes);
+            copy_racy(reinterpret_cast<char*>(blocks), reinterpret_cast<const char*>(&q->values), sizeof blocks);
+            figures.capacity = (block_bytes - Array<World>::kHead) / sizeof(Cell);
+            figures.bytes = blocks[1] + blocks[3];
+            figures.memory = q->block.bytes + block_bytes + figures.bytes;
+            figures.large = blocks[2];
+            figures.mended = q->mended;
+            if (look.holds()) break;
+        }
+        return figures;
     }
 
     bool locked_against(word::Token me) const noexcept { return Section<World, Member>(q->words, m).locked_against(me); }
 
 private:
     static constexpr std::uint64_t kWasteAtATime = 1024;
+    static constexpr int kObservations = 100;
 
     Section<World, Member> section() noexcept { return Section<World, Member>(q->words, m); }
     CellsT cells() const noexcept { return CellsT(q, m); }

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 
 #include "../arena/layout.hpp"
@@ -78,6 +79,7 @@ struct ListState {
 template <class World>
 struct ListLayoutCheck {
     static_assert(sizeof(Value<World>) == 48 && Array<World>::kHead == 56 && sizeof(Array<World>) == 64);
+    static_assert(offsetof(ListState<World>, large_bytes) == offsetof(ListState<World>, values) + 24);
     static_assert(sizeof(ListState<World>) <= 320 && offsetof(ListState<World>, words) == offsetof(MapState<World>, words));
 };
 
