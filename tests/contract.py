@@ -412,7 +412,7 @@ CONTRACT: dict[str, dict[str, str]] = {
         "pop": "index=-1, /",
         "remove": "value, /",
         "clear": "",
-        "index": ATTRIBUTE,  # (value, start=0, stop=..., /)
+        "index": "value, start=0, stop=9223372036854775807, /",
         "count": "value, /",
         "copy": "",
         "reverse": "",

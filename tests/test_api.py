@@ -31,6 +31,7 @@ _each_call = pytest.mark.parametrize(
     ("name", "member", "parameters"), _CALLS, ids=[".".join(call[:2]).strip(".") for call in _CALLS]
 )
 _COUNTED = {"Barrier", "Latch"}  # which are made with a number
+_TOLD_BY_CONTENT = {"List"}  # whose repr says what is in them, and not what they are called
 _OBJECTS: dict[str, Callable[..., Any]] = {
     name: functools.partial(getattr(treadle, name), *([2] if name in _COUNTED else []))
     for name, members in CONTRACT.items()
@@ -192,6 +193,7 @@ _SAMPLES: dict[str, Any] = {
 }
 _SAMPLES_OF: dict[tuple[str, str], dict[str, Any]] = {
     ("Fifo", "send_bytes"): {"size": 3},
+    ("List", "index"): {"start": 0, "stop": 1},
     ("Connection", "send_bytes"): {"size": 3},
     ("Pipe", ""): {"end": 0},
     ("SharedMemory", ""): {"size": 100},
@@ -487,6 +489,8 @@ def test_an_object_tells_its_label(name: str) -> None:
     subject = _OBJECTS[name](label="the label")
     assert subject.label == "the label"
     assert subject.statistics().label == "the label"
+    if name in _TOLD_BY_CONTENT:
+        return
     assert repr(subject).startswith("<")
     assert f"treadle.{name}" in repr(subject)
     assert "'the label'" in repr(subject)

@@ -213,7 +213,7 @@ cdef object _rebuild_item(const Handle& handle, Cell cell, uint64_t ref, const c
         message_of_item(handle, ref, slot, &hold, &size)
         memory = _message_memory(handle.mapping, hold, size)
         return _rebuild(message_data(hold), size, memory, True)
-    except MemoryError:
+    except (MemoryError, RecursionError):
         raise
     except Exception as error:
         raise ItemError(

@@ -6,11 +6,10 @@
 cdef enum:
     TRIES = 8  # of a change that depends on what was there, before the lock is taken for it
 
-cdef object _NO_STOP = INT64_MAX
 
-
+@cython.collection_type("sequence")
 cdef class List:
-    """List(iterable=(), *, name=None, persist=False, label=None)\n--\n
+    """List(iterable=(), /, *, name=None, persist=False, label=None)\n--\n
     A list that threads, processes and tasks share.
 
     It does what a ``list`` does, by value: an item is written when it is put in, and a new object each time it is read; what
@@ -272,7 +271,7 @@ cdef class List:
         cdef ListCondition always
         self._settle(list_remove(self.handle, self._me(), _all(), always))
 
-    def index(self, value, start=0, stop=_NO_STOP, /):
+    def index(self, value, start=0, stop=9223372036854775807, /):
         """Returns the index of the first item that is equal to the value. Raises ValueError if none is.
 
         >>> import treadle
@@ -627,7 +626,9 @@ cdef inline ListSlice _all() noexcept:
 cdef list _values_of(iterable):
     if isinstance(iterable, List):
         return (<List>iterable).copy()
-    return list(iterable)
+    if type(iterable) in (list, tuple, range, str, bytes):
+        return list(iterable)
+    return [item for item in iterable]  # what it says of its length is not believed
 
 
 cdef int64_t _position(_Copies copies, value, int64_t first=0, int64_t last=INT64_MAX) except -2:
@@ -714,7 +715,9 @@ cdef Token _token_behind_lock(const Handle& handle, Token token) except 0:
     return token
 
 
-cdef class ListLock(RLock):
+@cython.final
+@cython.internal
+cdef class _ListLock(RLock):
     """What ``List.lock()`` returns."""
 
     def __init__(self):
@@ -747,7 +750,7 @@ cdef class ListLock(RLock):
 
 
 cdef _list_lock(const Handle& of):
-    cdef ListLock lock = ListLock.__new__(ListLock)
+    cdef _ListLock lock = _ListLock.__new__(_ListLock)
     if not share_handle(of, _token(of), lock.handle):
         raise _arena_full("another handle of a list", of.mapping)
     lock.body = map_lock_of(lock.handle)
@@ -756,7 +759,7 @@ cdef _list_lock(const Handle& of):
 
 
 def _rebuild_list_lock(bytes ticket):
-    cdef ListLock lock = ListLock.__new__(ListLock)
+    cdef _ListLock lock = _ListLock.__new__(_ListLock)
     _attach(ticket, "list", KIND_LIST, &lock.handle)
     lock.body = map_lock_of(lock.handle)
     lock.take_over = True
