@@ -83,7 +83,7 @@ public:
         if (section().look(who, [&](const auto& look) { return try_find(index, out, found, look, result); })) return result;
         if (enter(who, wait) == Result::blocked) return Result::blocked;
         std::uint64_t at;
-        result = !place_of(index, cells().length(), at) ? Result::empty : read(who, cells().cell(at), out, found, wait);
+        result = !place_of(index, cells().length(), at) ? Result::empty : read_item(who, cells().cell(at), out, found, wait);
         section().leave();
         return result;
     }
@@ -343,7 +343,7 @@ private:
         return true;
     }
     template <class Who>
-    Result read(Who& who, Cell cell, char* out, FoundItem& found, Wait& wait) noexcept {
+    Result read_item(Who& who, Cell cell, char* out, FoundItem& found, Wait& wait) noexcept {
         found = FoundItem{cell, 0, 0, kNoSlot};
         if (is_plain(cell)) return Result::done;
         if (!in_message(cell)) {
