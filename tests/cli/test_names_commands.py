@@ -61,6 +61,7 @@ all = [
     treadle.Latch(5, name="latch"),
     treadle.PriorityQueue(name="priorities"),
     treadle.LifoQueue(name="stack"),
+    treadle.List("ab", name="list"),
 ]
 all[0].acquire()
 all[2].acquire()
@@ -94,6 +95,7 @@ def test_ls_tells_what_there_is(start: Start) -> None:
         "latch": "4 to come",
         "priorities": "1 item",
         "stack": "0 items",
+        "list": "2 items",
     }
     assert found["queue"]["type"] == "Queue(9, maxbytes=0)"
     assert found["bounded"]["type"] == "BoundedSemaphore(4, reclaim=True)"

@@ -276,7 +276,7 @@ TEST(what_one_step_left_to_be_freed_others_free) {
 TEST(every_allocation_of_a_growing_list_may_fail) {
     SharedList list;
     Strings reference;
-    const std::uint64_t many = check::sanitized ? 1000 : 20000;
+    const std::uint64_t many = check::sanitized ? 10000 : 20000;
     set_limit(tree().arena.header().used_units.load());
     unsigned refused = 0;
     threads::Random random(3);

@@ -333,7 +333,8 @@ private:
         } else {
             block = m.arena.heap.allocate(sizeof(ValueT) + item.part.size, arena::Kind::list_value, &q->block);
             if (block == nullptr) return 0;
-            std::memcpy(reinterpret_cast<ValueT*>(block)->content(), item.part.bytes, item.part.size);
+            // A reader that has not looked yet may take what lay here before for cells.
+            copy_racy(reinterpret_cast<ValueT*>(block)->content(), item.part.bytes, item.part.size);
         }
         const Cell cell = make_cell(static_cast<std::uint32_t>(m.arena.heap.offset_of_block(block) >> arena::kGrainShift),
                                     item.part.large != 0);
