@@ -47,7 +47,7 @@ struct Part {
     std::uint16_t stored() const noexcept {
         return static_cast<std::uint16_t>(large != 0 ? sizeof(LargeName) | kLargeMark : size);
     }
-    void write(char* to) const noexcept {
+    void copy_to(char* to) const noexcept {
         const LargeName name{large, size};
         if (large != 0) std::memcpy(to, &name, sizeof name);
         else if (size != 0) std::memcpy(to, bytes, size);
@@ -236,9 +236,9 @@ private:
         entry->older = entry->newer = 0;
         std::memcpy(entry->content(), key.bytes, key.size);
         char* form_at = entry->content() + sizes.form_at();
-        if (former == nullptr) form.write(form_at);
+        if (former == nullptr) form.copy_to(form_at);
         else std::memcpy(form_at, former->content() + old.form_at(), part_bytes(old.form));
-        value.write(entry->content() + sizes.value_at());
+        value.copy_to(entry->content() + sizes.value_at());
         if (former == nullptr) own(form, key.hash);
         own(value, key.hash);
         std::atomic_signal_fence(std::memory_order_seq_cst);

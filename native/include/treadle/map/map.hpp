@@ -107,7 +107,7 @@ public:
         if (section().look(who, [&](const auto& look) { return try_find(all, key, out, found, look, result); })) return result;
         if (enter(who, wait) == Result::blocked) return Result::blocked;
         EntryT* entry = all.find(key);
-        result = entry == nullptr ? Result::empty : read(who, entry, out, found, wait);
+        result = entry == nullptr ? Result::empty : read_inside(who, entry, out, found, wait);
         section().leave();
         return result;
     }
@@ -330,7 +330,7 @@ private:
         return true;
     }
     template <class Who>
-    Result read(Who& who, const EntryT* entry, char* out, Found& found, Wait& wait) noexcept {
+    Result read_inside(Who& who, const EntryT* entry, char* out, Found& found, Wait& wait) noexcept {
         const Sizes sizes = sizes_of(entry);
         found.entry = m.arena.heap.ref_to(&entry->block);
         if (out == nullptr) return Result::done;
