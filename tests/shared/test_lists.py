@@ -142,7 +142,15 @@ def test_a_sort_that_is_disturbed_says_so_and_sorts_nothing() -> None:
 
 def test_what_cannot_be_rebuilt_stays_and_can_be_taken_out_unread() -> None:
     shared = treadle.List[Any]([1, Stubborn(), 3], label="jobs")
-    for look in (lambda: shared[1], shared.copy, lambda: shared.pop(1), lambda: list(shared)):
+    looks: list[Callable[[], Any]] = [
+        lambda: shared[1],
+        lambda: shared[1:],
+        lambda: shared[::-1],
+        shared.copy,
+        lambda: shared.pop(1),
+        lambda: list(shared),
+    ]
+    for look in looks:
         with pytest.raises(treadle.ItemError, match=r"item 1 of list 'jobs'.*ZeroDivisionError"):
             look()
     assert len(shared) == 3

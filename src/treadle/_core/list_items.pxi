@@ -232,7 +232,7 @@ cdef class _Copies:
     cdef ListBasket basket
     cdef const char* at
     cdef uint64_t done
-    cdef int64_t first, step  # of the slice, for messages
+    cdef int64_t step  # of the slice
 
     def __dealloc__(self):
         if self.basket.data != NULL:
@@ -244,7 +244,7 @@ cdef class _Copies:
         self.done += 1
         return _rebuild_item(
             self.handle, copy.cell, copy.head.value, copy.bytes, copy.head.bytes, copy.head.slot,
-            self.first + (<int64_t>self.done - 1) * self.step,
+            <int64_t>self.basket.first + (<int64_t>self.done - 1) * self.step,
         )
 
     cdef list rest(self):

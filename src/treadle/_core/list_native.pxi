@@ -31,6 +31,7 @@ cdef extern from "list_ops.hpp" namespace "treadle::core" nogil:
         char* data
         uint64_t items
         uint64_t version
+        uint64_t first
     struct CopyHead "treadle::map::CopiedItem":
         uint64_t value
         uint32_t bytes

@@ -441,7 +441,7 @@ cdef class List:
         return True if self._swaps(at, found, new) else _PENDING
 
     def lock(self):
-        """Returns the list's lock, an ``RLock``: whoever holds it does several operations in one, and the others wait.
+        """Returns the list's lock, an ``RLock``: whoever holds it does several operations in one, and those of others wait.
 
         If its holder dies, what it has done stands, the others go on, and the next to take the lock gets an OwnerDiedWarning.
         A task takes it by ``async with numbers.lock().aio``.
@@ -467,7 +467,6 @@ cdef class List:
         cdef _Copies copies = _Copies.__new__(_Copies)
         copies.handle = self.handle
         copies.keep = self
-        copies.first = part.start if part.start >= 0 and part.start != INT64_MAX else 0
         copies.step = part.step
         if NO_ROOM == self._settle(list_copy(self.handle, self._me(), part, &copies.basket)):
             raise MemoryError

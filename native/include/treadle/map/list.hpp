@@ -48,6 +48,7 @@ struct ItemBasket {
     std::uint64_t items = 0;
     std::uint64_t needed = 0;   // no_room: so much
     std::uint64_t version = 0;  // of the list when they were copied
+    std::uint64_t first = 0;    // the index of the first of them
 };
 
 struct ListFigures {
@@ -212,6 +213,7 @@ public:
         const Range range = slice.of(cells().length());
         basket.size = basket.items = 0;
         basket.version = q->words.version.load(std::memory_order_relaxed);
+        basket.first = range.first;
         basket.needed = bytes_of(range);
         Result result = basket.needed > basket.room ? Result::no_room : Result::done;
         const bool refers = q->large != 0 && result == Result::done;
