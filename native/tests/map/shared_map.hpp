@@ -161,6 +161,9 @@ public:
     Figures figures() const {
         Figures figures{};
         threads::insist<SharedWorld>(self(), [&](auto& who, Wait& wait) { return map().attempt_figures(who, figures, wait); });
+        const Figures observed = map().observed();
+        CHECK(observed.count == figures.count && observed.buckets == figures.buckets && observed.bytes == figures.bytes);
+        CHECK(observed.memory == figures.memory && observed.large == figures.large && observed.mended == figures.mended);
         return figures;
     }
     Result pass() const {

@@ -160,9 +160,10 @@ public:
         return false;
     }
     // Of the segments and the directory.
-    std::uint64_t bytes() const noexcept {
-        return capacity() * 4 + q->segments * sizeof(Block<World>) +
-               (q->directory_room == kFirstDirectory ? 0 : DirectoryT::bytes_for(q->directory_room));
+    std::uint64_t bytes() const noexcept { return bytes_of(q->segments, q->directory_room); }
+    static std::uint64_t bytes_of(std::uint32_t segments, std::uint32_t directory_room) noexcept {
+        return buckets_before_segment(segments) * 4 + segments * sizeof(Block<World>) +
+               (directory_room == kFirstDirectory ? 0 : DirectoryT::bytes_for(directory_room));
     }
     // What a death between two stores may have left of it: the room follows from where the directory lies.
     void recover_directory() noexcept {

@@ -107,7 +107,7 @@ public:
         if (section().look(who, [&](const auto& look) { return try_find(all, key, out, found, look, result); })) return result;
         if (enter(who, wait) == Result::blocked) return Result::blocked;
         EntryT* entry = all.find(key);
-        result = entry == nullptr ? Result::empty : read_inside(who, entry, out, found, wait);
+        result = entry == nullptr ? Result::empty : read_out(who, entry, out, found, wait);
         section().leave();
         return result;
     }
@@ -283,11 +283,33 @@ public:
         section().leave();
         return Result::done;
     }
+    // The same, whoever holds the lock: an observer does not wait for it. If the map changes all the time they may be of no one
+    // instant.
+    Figures observed() const noexcept {
+        Figures figures{};
+        for (int i = 0; i < kObservations; ++i) {
+            const Look<World> look(q->words);
+            std::uint64_t sums[3];  // bytes, large_bytes, large
+            copy_racy(reinterpret_cast<char*>(sums), reinterpret_cast<const char*>(&q->bytes), sizeof sums);
+            std::uint32_t sizes[3];  // segments, directory_room, mended
+            copy_racy(reinterpret_cast<char*>(sizes), reinterpret_cast<const char*>(&q->segments), sizeof sizes);
+            figures.count = q->count.load(std::memory_order_relaxed);
+            figures.buckets = q->buckets.load(std::memory_order_relaxed);
+            figures.bytes = sums[0] + sums[1];
+            figures.memory = q->block.bytes + figures.bytes + Buckets<World, Member>::bytes_of(sizes[0], sizes[1]);
+            figures.large = sums[2];
+            figures.mended = sizes[2];
+            if (look.at_rest() && look.holds()) break;
+            World::pause();
+        }
+        return figures;
+    }
 
     bool locked_against(word::Token me) const noexcept { return Section<World, Member>(q->words, m).locked_against(me); }
 
 private:
     static constexpr std::uint32_t kWasteAtOnce = 4, kWasteAtATime = 256;
+    static constexpr int kObservations = 6;
 
     Section<World, Member> section() noexcept { return Section<World, Member>(q->words, m); }
     Entries<World, Member> entries() noexcept { return Entries<World, Member>(q, m); }
@@ -330,7 +352,7 @@ private:
         return true;
     }
     template <class Who>
-    Result read_inside(Who& who, const EntryT* entry, char* out, Found& found, Wait& wait) noexcept {
+    Result read_out(Who& who, const EntryT* entry, char* out, Found& found, Wait& wait) noexcept {
         const Sizes sizes = sizes_of(entry);
         found.entry = m.arena.heap.ref_to(&entry->block);
         if (out == nullptr) return Result::done;

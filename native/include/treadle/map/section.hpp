@@ -95,14 +95,14 @@ public:
         return lock != 0 && (lock & word::Mutex<World>::kHeld) != 0 && word::Mutex<World>::owner_of(lock) != me;
     }
 
-    // Looks, without the section, until `attempt(look)` returns what holds in the end. False: not to be had like this.
-    template <class Who, class Attempt>
-    bool look(Who& who, Attempt&& attempt) const noexcept {
+    // Looks, without the section, until `reads(look)` returns what holds in the end. False: not to be had like this.
+    template <class Who, class Read>
+    bool look(Who& who, Read&& reads) const noexcept {
         for (int i = 0; i < kLooks; ++i) {
             const Look<World> look(s);
             // After the version: who sees a change made under the lock sees the lock as well.
             if (locked_against(who.token)) return false;
-            if (look.at_rest() && attempt(look) && look.holds()) return true;
+            if (look.at_rest() && reads(look) && look.holds()) return true;
             World::pause();
         }
         return false;
