@@ -21,6 +21,7 @@ if sys.platform != "linux":
 
 from treadle._core import (
     Connection,
+    Dict,
     Lease,
     LifoQueue,
     List,
@@ -82,6 +83,7 @@ if TYPE_CHECKING:
         BarrierStatistics,
         ConditionStatistics,
         ConnectionStatistics,
+        DictStatistics,
         EventStatistics,
         Holder,
         LatchStatistics,
@@ -113,6 +115,8 @@ __all__ = [
     "ConditionStatistics",
     "Connection",
     "ConnectionStatistics",
+    "Dict",
+    "DictStatistics",
     "Empty",
     "Event",
     "EventStatistics",

@@ -12,6 +12,7 @@ __all__ = [
     "BarrierStatistics",
     "ConditionStatistics",
     "ConnectionStatistics",
+    "DictStatistics",
     "EventStatistics",
     "Holder",
     "LatchStatistics",
@@ -165,6 +166,29 @@ class BarrierStatistics:
     parties: int
     waiting: int
     broken: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DictStatistics:
+    """A ``Dict``.
+
+    ``buckets``: of its hash table. ``bytes``: what the keys and values take; ``memory``: all that
+    the dict takes. ``recoveries``: how often a process died in a change. ``locked``: whether its
+    lock is held. ``waiting`` counts the parked threads.
+
+    >>> import treadle
+    >>> treadle.Dict(a=1, label="letters").statistics()
+    DictStatistics(label='letters', length=1, buckets=16, bytes=...
+    """
+
+    label: str
+    length: int
+    buckets: int
+    bytes: int
+    memory: int
+    recoveries: int
+    locked: bool
+    waiting: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ _OPENED = [
     "Latch(2)",
     "Latch(3)",
     "List()",
+    "Dict()",
 ]
 
 

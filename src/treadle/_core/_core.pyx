@@ -42,8 +42,12 @@ include "serving.pxi"
 include "memory.pxi"
 include "values.pxi"
 include "list_native.pxi"
+include "map_values.pxi"
 include "list_items.pxi"
 include "lists.pxi"
+include "map_keys.pxi"
+include "dicts.pxi"
+include "dict_views.pxi"
 
 _install()
 _show_rings_to_collector()

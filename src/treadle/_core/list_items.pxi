@@ -57,92 +57,12 @@ cdef object _value_in_cell(Cell cell):
 
 cdef uint32_t _encode_item(const Handle& handle, object value, ListItem* item, char* room, list holds) except? 0xffffffff:
     """Makes an item of a value, its bytes written to `room` (LARGEST_PART); returns how many. A message it needs goes to `holds`."""
-    cdef Writer writer = Writer(room, 0, LARGEST_PART)
-    cdef const char* text
-    cdef Py_ssize_t length
-    cdef int result = NOT_NATIVE
     item.plain = _cell_of(value)
     item.part.bytes = room
     item.part.size = item.part.large = 0
     if item.plain != 0:
         return 0
-    if PyUnicode_CheckExact(value) or PyBytes_CheckExact(value):
-        try:
-            if PyBytes_CheckExact(value):
-                text = PyBytes_AS_STRING(value)
-                length = PyBytes_GET_SIZE(value)
-            else:
-                text = PyUnicode_AsUTF8AndSize(value, &length)
-        except UnicodeEncodeError:  # a lone surrogate
-            return _encode_pickled(handle, value, item, room, holds)
-        return _encode_long(handle, item, TAG_LONG_BYTES if PyBytes_CheckExact(value) else TAG_LONG_STR, text, length, room, holds)
-    if _encode(value, &writer, 0) != NATIVE:
-        return _encode_pickled(handle, value, item, room, holds)
-    item.part.size = writer.size
-    return writer.size
-
-
-cdef uint32_t _encode_long(
-    const Handle& handle, ListItem* item, char tag, const char* text, Py_ssize_t length, char* room, list holds
-) except? 0xffffffff:
-    cdef _Hold hold
-    cdef char* target = room
-    if length + 1 > LARGEST_PART:
-        hold = _new_message(handle.mapping, <uint64_t>length + 1)
-        holds.append(hold)
-        target = message_data(hold.hold)
-        item.part = large_part(handle.mapping, hold.hold, <uint64_t>length + 1)
-    else:
-        item.part.size = <uint64_t>length + 1
-    target[0] = tag
-    if length >= RELEASING_COPY:
-        with nogil:
-            memcpy(target + 1, text, length)
-    else:
-        memcpy(target + 1, text, length)
-    return 0 if item.part.large != 0 else <uint32_t>item.part.size
-
-
-cdef uint32_t _encode_pickled(const Handle& handle, object value, ListItem* item, char* room, list holds) except? 0xffffffff:
-    cdef _Hold hold
-    cdef _Pickled pickled
-    cdef _Gathering gathering = _Gathering.__new__(_Gathering)
-    cdef uint64_t* objects
-    cdef uint32_t i, count
-    gathering.keeper = <Handle*>&handle
-    gathering.objects = []
-    gathering.references = []
-    thread = threading.get_ident()
-    former = _gatherings.get(thread)
-    _gatherings[thread] = gathering
-    try:
-        pickled = _pickle(value)
-    finally:
-        if former is None:
-            del _gatherings[thread]
-        else:
-            _gatherings[thread] = former
-    if pickled.size <= LARGEST_PART and not gathering.references:
-        pickled._write_to(room)
-        item.part.size = pickled.size
-        return <uint32_t>pickled.size
-    hold = _new_message(handle.mapping, pickled.size)
-    pickled._write_to(message_data(hold.hold))
-    count = <uint32_t>len(gathering.references)
-    if count != 0:
-        objects = <uint64_t*>malloc(count * sizeof(uint64_t))
-        if objects == NULL:
-            raise MemoryError
-        try:
-            for i in range(count):
-                objects[i] = gathering.references[i]
-            if not hold_objects(handle.mapping, _token_in(handle.mapping), hold.hold, objects, count):
-                raise _arena_full("what a value has handles of", handle.mapping)
-        finally:
-            free(objects)
-    holds.append(hold)
-    item.part = large_part(handle.mapping, hold.hold, pickled.size)
-    return 0
+    return _encode_part(handle, value, &item.part, room, holds)
 
 
 @cython.final

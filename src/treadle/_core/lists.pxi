@@ -79,7 +79,7 @@ cdef class List:
         return token if not map_locked_against(self.handle, token) else self._me_behind_lock(token)
 
     cdef Token _me_behind_lock(self, Token token) except 0:
-        return _token_behind_lock(self.handle, token)
+        return _token_behind_lock(self.handle, token, "list", list_label(self.handle))
 
     cdef inline int _settle(self, int result, Mapping* mapping=NULL) except -1:
         """Raises what has kept an operation from ending."""
@@ -700,7 +700,7 @@ def _list_iterator(List of not None, int64_t index, int64_t step):
 
 # ---- The lock
 
-cdef Token _token_behind_lock(const Handle& handle, Token token) except 0:
+cdef Token _token_behind_lock(const Handle& handle, Token token, str what, const char* label) except 0:
     """What to go by where somebody else seems to hold a container's lock: it may be the task that calls."""
     loops = _modules.get("treadle.aio._loops")  # without it no task holds anything
     identity = None if loops is None else loops.identity_of_caller()
@@ -708,7 +708,7 @@ cdef Token _token_behind_lock(const Handle& handle, Token token) except 0:
         token = (<TaskIdentity?>identity).token_in(handle)
     if map_locked_against(handle, token) and map_locked_by_task_here(handle):
         raise RuntimeError(
-            f"a task of this thread's event loop holds the lock of list {_text(list_label(handle))!r}: to wait for it here "
+            f"a task of this thread's event loop holds the lock of {what} {_text(label)!r}: to wait for it here "
             "would be to wait for ever; take it by its .aio first"
         )
     return token

@@ -142,9 +142,7 @@ inline int map_add(const Handle& h, Token token, const char* key, std::uint32_t 
 inline int map_count(const Handle& h, Token token, std::uint64_t* count) noexcept {
     return map_does(h, token, [&](auto& who, Wait& wait) { return map_of(h).attempt_count(who, *count, wait); });
 }
-inline int map_figures(const Handle& h, Token token, MapFigures* figures) noexcept {
-    return map_does(h, token, [&](auto& who, Wait& wait) { return map_of(h).attempt_figures(who, *figures, wait); });
-}
+inline MapFigures map_figures(const Handle& h) noexcept { return map_of(h).observed(); }
 
 // Records, one after another.
 struct MapRecord {

@@ -276,6 +276,8 @@ def object_of(bytes ticket):
         return _rebuild_queue(LifoQueue, ticket)
     if kind == KIND_LIST:
         return _rebuild_list(List, ticket)
+    if kind == KIND_MAP:
+        return _rebuild_dict(Dict, ticket)
     return None
 
 

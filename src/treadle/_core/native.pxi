@@ -2,7 +2,7 @@
 
 cimport cython
 from libc.errno cimport EMFILE, EPIPE
-from libc.math cimport ceil
+from libc.math cimport ceil, floor
 from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memchr, memcpy, memset
@@ -416,7 +416,7 @@ cdef extern from "map_ops.hpp" namespace "treadle::core" nogil:
     struct LargeName "treadle::map::LargeName":
         uint64_t block
         uint64_t bytes
-    struct MapFound:
+    struct MapFound "treadle::map::Found":
         uint64_t entry
         uint32_t bytes
         uint32_t slot
@@ -434,11 +434,11 @@ cdef extern from "map_ops.hpp" namespace "treadle::core" nogil:
         MapCondition()
         ConditionKind kind
         uint64_t entry
-    struct MapBasket:
+    struct MapBasket "treadle::map::Basket":
         char* data
         uint64_t records
         bint values
-    struct MapFigures:
+    struct MapFigures "treadle::map::Figures":
         uint64_t count
         uint64_t buckets
         uint64_t bytes
@@ -475,7 +475,7 @@ cdef extern from "map_ops.hpp" namespace "treadle::core" nogil:
     int map_clear(const Handle&, Token)
     int map_add(const Handle&, Token, const char*, uint32_t, const MapPart&, const MapNumber&, char, char, char*, MapFound*)
     int map_count(const Handle&, Token, uint64_t*)
-    int map_figures(const Handle&, Token, MapFigures*)
+    MapFigures map_figures(const Handle&)
     const char* read_record(const char*, MapRecord*)
     void drop_records(const Handle&, MapBasket&, const char*, uint64_t)
     int map_copy(const Handle&, Token, bint, MapBasket*)

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from treadle import HandleError, TreadleError, _segments
 from treadle._core import list_names, names_path, object_of, owner_ended
 from treadle._records import (
+    DictStatistics,
     EventStatistics,
     LatchStatistics,
     ListStatistics,
@@ -133,7 +134,10 @@ def _state(ticket: bytes) -> str:
             out = f", {leased} on lease" if leased else ""
             what = "1 item" if items == 1 else f"{items} items"
             return f"{what}{out}{', shut down' if is_shutdown else ''}"
-        case ListStatistics(length=length, locked=locked):
+        case (
+            ListStatistics(length=length, locked=locked)
+            | DictStatistics(length=length, locked=locked)
+        ):
             return f"{'1 item' if length == 1 else f'{length} items'}{', locked' if locked else ''}"
     if getattr(thing, "broken", False):
         return "broken"
