@@ -4,6 +4,7 @@ from treadle.benchmarks.case import Case
 from treadle.benchmarks.cases import (
     arrays,
     contention,
+    dicts,
     footprint,
     idle,
     jobs,
@@ -31,6 +32,7 @@ def all_cases() -> list[Case]:
         contention,
         throughput,
         ordered,
+        dicts,
         lists,
         arrays,
         shared_data,
