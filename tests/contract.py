@@ -449,6 +449,7 @@ CONTRACT: dict[str, dict[str, str]] = {
         "statistics": "",
         "__iter__": "",
     },
+    "Namespace": {"": "of=None, /, **attributes"},
     "arena_statistics": {"": ""},
     "set_arena_limit": {"": "size"},
     "sweep": {"": ""},

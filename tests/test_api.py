@@ -103,6 +103,7 @@ _OF_A_POOL = {"Pool", "Executor", "AsyncResult", "MapResult", "ImapIterator", "F
 _OF_THE_STARTED = {"join", "is_alive", "result", "exception", "terminate", "kill", "close"}
 _SAMPLES: dict[str, Any] = {
     "action": None,
+    "attributes": 1,
     "args": [],
     "backoff": 0.01,
     "block": True,
@@ -164,6 +165,7 @@ _SAMPLES: dict[str, Any] = {
     "new": 3,
     "newline": "",
     "obj": 1,
+    "of": None,
     "offset": 1,
     "on_owner_death": "recover",
     "order": "F",

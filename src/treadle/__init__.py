@@ -71,6 +71,7 @@ from treadle._timers import Timer
 TYPE_CHECKING = False  # type checkers know the name
 if TYPE_CHECKING:
     from treadle._fifo import Fifo
+    from treadle._namespace import Namespace
     from treadle._ndarray import ndarray
     from treadle._pool.current import Worker, current_worker
     from treadle._pool.executor import Executor, Future
@@ -138,6 +139,7 @@ __all__ = [
     "Lock",
     "LockStatistics",
     "MapResult",
+    "Namespace",
     "OwnerDiedError",
     "OwnerDiedWarning",
     "Pipe",
@@ -194,6 +196,7 @@ _LATER = {
     "Holder": "treadle._records",
     "ImapIterator": "treadle._pool.imap",
     "MapResult": "treadle._pool.results",
+    "Namespace": "treadle._namespace",
     "Pool": "treadle._pool.pool",
     "PoolView": "treadle._pool.views",
     "Process": "treadle._running.processes",
