@@ -204,5 +204,5 @@ def test_the_version_is_where_these_tests_take_it_to_be(start: Start, names: Pat
     with names.open("rb") as file:
         header = file.read(48)
     assert header[:8] == b"readle01"
-    assert struct.unpack_from("<I", header, _VERSION) == (5,)
+    assert struct.unpack_from("<I", header, _VERSION) == (6,)
     assert struct.unpack_from("<I", header, _MAY_PERSIST) == (1,)

@@ -172,7 +172,6 @@ def test_leases_of_many_threads_are_settled_once_each(make: Make) -> None:
     queue = make()
     queue.put_many(range(300))
     done: list[int] = []
-    kept: list[Any] = []
 
     def work() -> None:
         while True:
@@ -180,12 +179,12 @@ def test_leases_of_many_threads_are_settled_once_each(make: Make) -> None:
                 lease = queue.lease(timeout=0)
             except treadle.Empty:
                 return
-            if lease.deliveries < 2 + lease.item % 3:
-                lease.nack() if lease.item % 2 else kept.append(lease)
-                kept.clear()  # forgotten
-            else:
+            if lease.deliveries >= 2 + lease.item % 3:
                 done.append(lease.item)
                 lease.ack()
+            elif lease.item % 2:
+                lease.nack()
+            del lease  # the others are forgotten: now, and not when there may be no other to take
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
