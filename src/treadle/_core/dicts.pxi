@@ -396,7 +396,7 @@ cdef class Dict:
         Dict({'there': 1})
         """
         self._check_made()
-        return _dict_lock(self.handle)
+        return _container_lock(self.handle, False)
 
     # ---- Looking at all of it
 
@@ -596,121 +596,6 @@ cdef str _repr_of_dict(Dict shared):
         return f"Dict({shared.copy()!r})"
     finally:
         _under_repr.discard(key)
-
-
-# ---- Copies
-
-cdef enum:
-    KEYS = 1
-    VALUES
-    ITEMS
-
-
-@cython.final
-@cython.internal
-@cython.no_gc_clear
-cdef class _Records:
-    """Entries that were copied from a dict at one instant, and become keys and values one after another."""
-
-    cdef Handle handle  # the dict's, which `keep` keeps
-    cdef object keep
-    cdef MapBasket basket
-    cdef const char* at
-    cdef uint64_t done
-    cdef int what
-
-    def __dealloc__(self):
-        if self.basket.data != NULL:
-            drop_records(self.handle, self.basket, self.at, self.basket.records - self.done)
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        cdef uint64_t entry
-        if self.done == self.basket.records:
-            raise StopIteration
-        return self.next(&entry)
-
-    cdef object next(self, uint64_t* entry):
-        cdef MapRecord record
-        cdef MessageHold unused
-        self.at = read_record(self.at, &record)
-        self.done += 1
-        entry[0] = record.head.entry
-        if self.what == VALUES:
-            key = None
-            if record.head.form_slot != NO_SLOT:
-                drop_slot(self.handle.mapping, record.head.form_slot)
-        else:
-            try:
-                key = _rebuild_key(self.handle, record)
-            except BaseException:
-                if record.head.value_slot != NO_SLOT:
-                    drop_slot(self.handle.mapping, record.head.value_slot)
-                raise
-            if self.what == KEYS:
-                return key
-        value = _rebuild_part(
-            self.handle, record.content + record.sizes.value_at(), record.sizes.value, record.head.value_slot, "the value", key
-        )
-        return value if self.what == VALUES else (key, value)
-
-    def __length_hint__(self):
-        return <Py_ssize_t>(self.basket.records - self.done)
-
-
-# ---- The lock
-
-@cython.final
-@cython.internal
-cdef class _DictLock(RLock):
-    """What ``Dict.lock()`` returns."""
-
-    def __init__(self):
-        raise TypeError("a dict's lock comes from its lock()")
-
-    cdef int _taken(self) except -1:
-        map_pass(self.handle)
-        return 0
-
-    def acquire(self, blocking=True, timeout=-1):
-        """As ``RLock.acquire``."""
-        had = RLock.acquire(self, blocking, timeout)
-        if had:
-            self._taken()
-        return had
-
-    def __enter__(self):
-        RLock.__enter__(self)
-        self._taken()
-        return True
-
-    def _attempt_by(self, TaskIdentity identity not None, Waiter waiter not None):
-        attempted = RLock._attempt_by(self, identity, waiter)
-        if attempted is not _PENDING:
-            self._taken()
-        return attempted
-
-    def __reduce__(self):
-        return _rebuild_dict_lock, (_ticket_of(self.handle, self),)
-
-
-cdef _dict_lock(const Handle& of):
-    cdef _DictLock lock = _DictLock.__new__(_DictLock)
-    if not share_handle(of, _token(of), lock.handle):
-        raise _arena_full("another handle of a dict", of.mapping)
-    lock.body = map_lock_of(lock.handle)
-    lock.take_over = True
-    return lock
-
-
-def _rebuild_dict_lock(bytes ticket):
-    cdef _DictLock lock = _DictLock.__new__(_DictLock)
-    _attach(ticket, "dict", KIND_MAP, &lock.handle)
-    lock.body = map_lock_of(lock.handle)
-    lock.take_over = True
-    return lock
 
 
 from _collections_abc import MutableMapping

@@ -454,7 +454,7 @@ cdef class List:
         List([2, 1])
         """
         self._me_for_lock()
-        return _list_lock(self.handle)
+        return _container_lock(self.handle, True)
 
     cdef int _me_for_lock(self) except -1:
         if self.handle.mapping == NULL:
@@ -653,116 +653,6 @@ cdef str _repr_of_list(List shared):
         return f"List({shared.copy()!r})"
     finally:
         _under_repr.discard(key)
-
-
-# ---- Iterators
-
-@cython.final
-@cython.internal
-cdef class _ListIterator:
-    """Goes by the index, as a list's: what is appended meanwhile is met, too."""
-
-    cdef List of  # None: at the end
-    cdef int64_t index, step
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        cdef ListFound found
-        if self.of is None:
-            raise StopIteration
-        item = _PENDING if self.index < 0 else self.of._get(self.index, &found)
-        if item is _PENDING:
-            self.of = None
-            raise StopIteration
-        self.index += self.step
-        return item
-
-    def __length_hint__(self):
-        if self.of is None:
-            return 0
-        return max(self.index + 1 if self.step < 0 else len(self.of) - self.index, 0)
-
-    def __reduce__(self):
-        if self.of is None:
-            return iter, ((),)
-        return _list_iterator, (self.of, self.index, self.step)
-
-
-def _list_iterator(List of not None, int64_t index, int64_t step):
-    cdef _ListIterator iterator = _ListIterator.__new__(_ListIterator)
-    iterator.of = of
-    iterator.index = index
-    iterator.step = step
-    return iterator
-
-
-# ---- The lock
-
-cdef Token _token_behind_lock(const Handle& handle, Token token, str what, const char* label) except 0:
-    """What to go by where somebody else seems to hold a container's lock: it may be the task that calls."""
-    loops = _modules.get("treadle.aio._loops")  # without it no task holds anything
-    identity = None if loops is None else loops.identity_of_caller()
-    if identity is not None:
-        token = (<TaskIdentity?>identity).token_in(handle)
-    if map_locked_against(handle, token) and map_locked_by_task_here(handle):
-        raise RuntimeError(
-            f"a task of this thread's event loop holds the lock of {what} {_text(label)!r}: to wait for it here "
-            "would be to wait for ever; take it by its .aio first"
-        )
-    return token
-
-
-@cython.final
-@cython.internal
-cdef class _ListLock(RLock):
-    """What ``List.lock()`` returns."""
-
-    def __init__(self):
-        raise TypeError("a list's lock comes from its lock()")
-
-    cdef int _taken(self) except -1:
-        list_pass(self.handle)
-        return 0
-
-    def acquire(self, blocking=True, timeout=-1):
-        """As ``RLock.acquire``."""
-        had = RLock.acquire(self, blocking, timeout)
-        if had:
-            self._taken()
-        return had
-
-    def __enter__(self):
-        RLock.__enter__(self)
-        self._taken()
-        return True
-
-    def _attempt_by(self, TaskIdentity identity not None, Waiter waiter not None):
-        attempted = RLock._attempt_by(self, identity, waiter)
-        if attempted is not _PENDING:
-            self._taken()
-        return attempted
-
-    def __reduce__(self):
-        return _rebuild_list_lock, (_ticket_of(self.handle, self),)
-
-
-cdef _list_lock(const Handle& of):
-    cdef _ListLock lock = _ListLock.__new__(_ListLock)
-    if not share_handle(of, _token(of), lock.handle):
-        raise _arena_full("another handle of a list", of.mapping)
-    lock.body = map_lock_of(lock.handle)
-    lock.take_over = True
-    return lock
-
-
-def _rebuild_list_lock(bytes ticket):
-    cdef _ListLock lock = _ListLock.__new__(_ListLock)
-    _attach(ticket, "list", KIND_LIST, &lock.handle)
-    lock.body = map_lock_of(lock.handle)
-    lock.take_over = True
-    return lock
 
 
 from _collections_abc import MutableSequence
