@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
+
+from tests.conformance.runner import check_that_all_pass
 
 pytest.importorskip(
     "test._test_multiprocessing",
     reason="this interpreter comes without its own tests (the package `test`)",
 )
 
-_ROOT = Path(__file__).parents[2]
-
 
 @pytest.mark.slow
 def test_the_interpreters_own_tests_of_connections_pass() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.conformance.pipe_suites"],
-        cwd=_ROOT,
-        env=os.environ | {"PYTHONPATH": str(_ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "\nOK" in done.stderr
+    check_that_all_pass("pipe_suites")

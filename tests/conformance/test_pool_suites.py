@@ -6,21 +6,17 @@ What is started by spawn, or is slow to be, runs whole with -m soak, and a selec
 from __future__ import annotations
 
 import importlib.util
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from tests.conformance.executor_suites import SELECTION, selected
+from tests.conformance.runner import check_that_all_pass
 
 pytest.importorskip(
     "test._test_multiprocessing",
     reason="this interpreter comes without its own tests (the package `test`)",
 )
 
-_ROOT = Path(__file__).parents[2]
 _POOL_SELECTION = [
     "TestPool.test_imap",
     "TestPool.test_map_no_failfast",
@@ -38,19 +34,19 @@ executors = pytest.mark.skipif(
 @pytest.mark.watchdog(300)
 @pytest.mark.parametrize("workers", ["thread", "fork", "forkserver"])
 def test_the_interpreters_own_tests_of_pools_pass(workers: str) -> None:
-    _run("pool_suites", workers)
+    check_that_all_pass("pool_suites", workers)
 
 
 @pytest.mark.slow
 @pytest.mark.watchdog(300)
 def test_a_selection_of_the_tests_of_pools_passes_under_spawn() -> None:
-    _run("pool_suites", "spawn", *_POOL_SELECTION)
+    check_that_all_pass("pool_suites", "spawn", *_POOL_SELECTION)
 
 
 @pytest.mark.soak
 @pytest.mark.watchdog(1800)
 def test_all_the_tests_of_pools_pass_under_spawn() -> None:
-    _run("pool_suites", "spawn")
+    check_that_all_pass("pool_suites", "spawn")
 
 
 @executors
@@ -58,7 +54,7 @@ def test_all_the_tests_of_pools_pass_under_spawn() -> None:
 @pytest.mark.watchdog(300)
 @pytest.mark.parametrize("workers", SELECTION)
 def test_a_selection_of_the_interpreters_own_tests_of_executors_passes(workers: str) -> None:
-    _run("executor_suites", workers, *selected(workers))
+    check_that_all_pass("executor_suites", workers, *selected(workers))
 
 
 @executors
@@ -66,17 +62,4 @@ def test_a_selection_of_the_interpreters_own_tests_of_executors_passes(workers: 
 @pytest.mark.watchdog(1800)
 @pytest.mark.parametrize("workers", SELECTION)
 def test_all_the_tests_of_executors_pass(workers: str) -> None:
-    _run("executor_suites", workers)
-
-
-def _run(suites: str, *arguments: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", f"tests.conformance.{suites}", *arguments],
-        cwd=_ROOT,
-        env=os.environ | {"PYTHONPATH": str(_ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "\nOK" in done.stderr
+    check_that_all_pass("executor_suites", workers)

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
+
+from tests.conformance.runner import check_that_all_pass
 
 pytest.importorskip(
     "test._test_multiprocessing",
     reason="this interpreter comes without its own tests (the package `test`)",
 )
-
-_ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
@@ -22,13 +17,4 @@ _ROOT = Path(__file__).parents[2]
     "start_method", ["fork", "spawn", pytest.param("forkserver", marks=pytest.mark.soak)]
 )
 def test_the_interpreters_own_tests_of_shared_data_pass(start_method: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.conformance.shared_suites", start_method],
-        cwd=_ROOT,
-        env=os.environ | {"PYTHONPATH": str(_ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "\nOK" in done.stderr
+    check_that_all_pass("shared_suites", start_method)
