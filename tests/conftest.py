@@ -17,6 +17,7 @@ import pytest
 _DEFAULT_SECONDS = 120.0
 _SHARED_MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
 _PREFIX = "treadle-tests-locked-"
+_LATE = {"packaging": 1, "native": 2}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -45,7 +46,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path.parent.name == "native")  # their programs get built first
+    # Last come those for whom others compile meanwhile, and those that keep all cores busy.
+    items.sort(key=lambda item: _LATE.get(item.path.parent.name, 0))
     if "soak" in config.option.markexpr:
         return
     soaking = [item for item in items if item.get_closest_marker("soak")]
